@@ -1,0 +1,1 @@
+"""The HTTP edge of LedgerX, built with Litestar and msgspec."""

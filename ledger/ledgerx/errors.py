@@ -1,0 +1,241 @@
+"""The one family of errors that a client can see.
+
+Every error has a stable `code` for programs, an HTTP `status`, a short fixed `title`, a `detail` for people and
+`extra` members, as RFC 9457 (Problem Details for HTTP APIs) lays them out. The edge renders them; nothing else does.
+"""
+
+from typing import Any, ClassVar
+
+
+class LedgerError(Exception):
+    """Base of all errors that are answered to a client."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str = "", **extra: Any) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.extra = extra
+
+
+class Malformed(LedgerError):
+    """400: the request cannot be read as what the operation takes."""
+
+    code = "malformed"
+    status = 400
+    title = "Malformed request"
+
+
+class InvalidCursor(Malformed):
+    """400: the pagination cursor is not one that this list handed out."""
+
+    code = "invalid_cursor"
+    title = "Invalid cursor"
+
+
+class MissingIdempotencyKey(Malformed):
+    """400: an operation that moves money came without `Idempotency-Key`."""
+
+    code = "missing_idempotency_key"
+    title = "Missing idempotency key"
+
+
+class InvalidIdempotencyKey(Malformed):
+    """400: the `Idempotency-Key` is empty, too long or holds characters outside printable ASCII."""
+
+    code = "invalid_idempotency_key"
+    title = "Invalid idempotency key"
+
+
+class Unauthenticated(LedgerError):
+    """401: no valid credentials; the answer carries `WWW-Authenticate`."""
+
+    code = "unauthenticated"
+    status = 401
+    title = "Authentication required"
+
+
+class InvalidToken(Unauthenticated):
+    """401: the access token is forged, expired, or meant for somebody else."""
+
+    code = "invalid_token"
+    title = "Invalid access token"
+
+
+class InvalidClient(Unauthenticated):
+    """401: unknown client or wrong secret (RFC 6749, 5.2)."""
+
+    code = "invalid_client"
+    title = "Client authentication failed"
+
+
+class Forbidden(LedgerError):
+    """403: the credentials are good, but their scopes do not reach this operation."""
+
+    code = "forbidden"
+    status = 403
+    title = "Not allowed"
+
+
+class NotFound(LedgerError):
+    """404: there is no such thing in this tenant."""
+
+    code = "not_found"
+    status = 404
+    title = "Not found"
+
+
+class Conflict(LedgerError):
+    """409: the present state of the ledger does not allow the operation."""
+
+    code = "conflict"
+    status = 409
+    title = "Conflict"
+
+
+class AccountExists(Conflict):
+    """409: the account code is taken."""
+
+    code = "account_exists"
+    title = "Account exists"
+
+
+class AccountFrozen(Conflict):
+    """409: the account takes no new postings until it is unfrozen."""
+
+    code = "account_frozen"
+    title = "Account is frozen"
+
+
+class AccountClosed(Conflict):
+    """409: the account takes no postings any more."""
+
+    code = "account_closed"
+    title = "Account is closed"
+
+
+class AccountNotEmpty(Conflict):
+    """409: an account closes only when every layer of it is zero."""
+
+    code = "account_not_empty"
+    title = "Account is not empty"
+
+
+class TooLarge(LedgerError):
+    """413: the request body is larger than the limit."""
+
+    code = "too_large"
+    status = 413
+    title = "Request body too large"
+
+
+class UnsupportedMediaType(LedgerError):
+    """415: the body is of a media type the operation does not take."""
+
+    code = "unsupported_media_type"
+    status = 415
+    title = "Unsupported media type"
+
+
+class Unprocessable(LedgerError):
+    """422: the request was read, but breaks a rule of the ledger."""
+
+    code = "unprocessable"
+    status = 422
+    title = "Request breaks a rule"
+
+
+class InvalidField(Unprocessable):
+    """422: one or more fields have an unusable value; `errors` lists them."""
+
+    code = "invalid_field"
+    title = "Invalid field"
+
+
+class InvalidAmount(Unprocessable):
+    """422: an amount that is not a positive decimal string of at most 30 digits."""
+
+    code = "invalid_amount"
+    title = "Invalid amount"
+
+
+class TooManyDecimals(InvalidAmount):
+    """422: an amount finer than the scale of the account's asset."""
+
+    code = "too_many_decimals"
+    title = "Too many decimals"
+
+
+class Unbalanced(Unprocessable):
+    """422: debits and credits differ; `difference` says by how much for each asset."""
+
+    code = "unbalanced"
+    title = "Transaction does not balance"
+
+
+class UnknownAccount(Unprocessable):
+    """422: a posting names an account that does not exist in this tenant."""
+
+    code = "unknown_account"
+    title = "Unknown account"
+
+
+class UnknownAsset(Unprocessable):
+    """422: the asset is not known to this tenant."""
+
+    code = "unknown_asset"
+    title = "Unknown asset"
+
+
+class AssetMismatch(Unprocessable):
+    """422: a posting states another asset than its account holds."""
+
+    code = "asset_mismatch"
+    title = "Asset mismatch"
+
+
+class InsufficientFunds(Unprocessable):
+    """422: the available balance would fall below the account's `min_balance`; `shortfall` says by how much."""
+
+    code = "insufficient_funds"
+    title = "Insufficient funds"
+
+
+class LimitExceeded(Unprocessable):
+    """422: the balance would rise above the account's `max_balance`; `excess` says by how much."""
+
+    code = "limit_exceeded"
+    title = "Limit exceeded"
+
+
+class IdempotencyKeyReused(Unprocessable):
+    """422: the key was used before for a different request."""
+
+    code = "idempotency_key_reused"
+    title = "Idempotency key reused"
+
+
+class Unavailable(LedgerError):
+    """503: the ledger cannot take the request now; nothing says whether an earlier try with the same key was recorded,
+    so retry with the same key after `retry_after_s` seconds."""
+
+    code = "unavailable"
+    status = 503
+    title = "Service unavailable"
+
+    def __init__(self, detail: str = "", *, retry_after_s: int = 1, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(Unavailable):
+    """503: the queue of waiting commands is full; nothing was written."""
+
+    code = "overloaded"
+    title = "Overloaded"
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or unusable; the message names the environment variable, never its value."""

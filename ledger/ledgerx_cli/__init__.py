@@ -1,0 +1,1 @@
+"""The command `ledgerx`: subcommands, the embedded platform of `ledgerx up` and its supervisor."""

@@ -1,0 +1,1 @@
+"""The Kubernetes operator of LedgerX (kopf): tenants as custom resources."""
