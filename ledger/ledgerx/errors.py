@@ -218,8 +218,11 @@ class IdempotencyKeyReused(Unprocessable):
 
 
 class Unavailable(LedgerError):
-    """503: the ledger cannot take the request now; nothing says whether an earlier try with the same key was recorded,
-    so retry with the same key after `retry_after_s` seconds."""
+    """503: the ledger cannot take the request now.
+
+    Nothing says whether an earlier try with the same key was recorded: retry with the same key after `retry_after_s`
+    seconds.
+    """
 
     code = "unavailable"
     status = 503

@@ -1,0 +1,95 @@
+"""Postgres: connections, the tenant's scope and named queries.
+
+`tenant_scope` is the only place that opens a transaction which can see a tenant's rows. SQL lives in `.sql` files next
+to the code that runs it; `Queries` reads them.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, LiteralString, cast
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+Connection = AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+# A stalled or vanished client must not hold a tenant's head: the server ends what takes longer than this.
+STATEMENT_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_NAME = re.compile(r"^-- name: (\w+)\n-- (.+)\n", re.MULTILINE)
+
+
+class Queries:
+    """The named queries of one `.sql` file, as attributes.
+
+    A query stands below `-- name: <name>` and one line that says what it is for.
+    """
+
+    def __init__(self, package: str, filename: str) -> None:
+        text = (files(package) / filename).read_text(encoding="utf-8")
+        parts = _NAME.split(text)
+        self._queries = dict(zip(parts[1::3], (part.strip() for part in parts[3::3]), strict=True))
+
+    def __getattr__(self, name: str) -> LiteralString:
+        try:
+            return cast("LiteralString", self._queries[name])  # comes from a file of the package, never from input
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def connection_options(application_name: str) -> dict[str, Any]:
+    """Keyword arguments of a connection of ours: time-outs on the server, keepalives, a name to find it by."""
+    return {
+        "application_name": application_name,
+        "connect_timeout": 5,
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
+        f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC",
+        "autocommit": True,
+        **_KEEPALIVE,
+    }
+
+
+async def connect(url: str, *, application_name: str) -> Connection:
+    """Open one connection with `connection_options`, in autocommit."""
+    return await AsyncConnection.connect(url, **connection_options(application_name))
+
+
+def pool(url: str, *, application_name: str, max_size: int, min_size: int = 1) -> Pool:
+    """A pool of connections with `connection_options`; the caller opens and closes it."""
+    return AsyncConnectionPool(
+        url,
+        kwargs=connection_options(application_name),
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        timeout=5,
+        name=application_name,
+    )
+
+
+@asynccontextmanager
+async def tenant_scope(connection: Connection, tenant_id: UUID) -> AsyncIterator[Connection]:
+    """A pipelined transaction (READ COMMITTED) that sees and writes the rows of one tenant only.
+
+    Commits when the block ends well, rolls back otherwise. Nothing travels before a result is fetched or the block
+    ends, so a block that only executes costs one round trip; its results are there to fetch afterwards.
+    """
+    try:
+        async with connection.pipeline():
+            await connection.execute("BEGIN")
+            await connection.execute("SELECT set_config('ledgerx.tenant', %s, true)", (str(tenant_id),))
+            yield connection
+            await connection.execute("COMMIT")
+    except BaseException:
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+            await connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,154 @@
+"""The journal: a tenant's one gapless sequence of entries, and the hash chain over it.
+
+`hash = SHA-256(hash of the entry before || canonical encoding)`. The encoding is written down, with test vectors, in
+docs/journal-format.md; whoever changes a line of `canonical` breaks every chain and must raise `ENCODING`.
+"""
+
+import hashlib
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum, StrEnum
+from uuid import UUID
+
+import msgspec
+
+ENCODING = 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_encode = msgspec.json.Encoder().encode
+
+
+class Layer(IntEnum):
+    """What a posting counts in. Posted is settled; the pending layers hold the debits and credits of open holds."""
+
+    POSTED = 0
+    PENDING_DEBIT = 1
+    PENDING_CREDIT = 2
+
+
+class Kind(StrEnum):
+    """What an entry records."""
+
+    POST = "post"
+    OPEN_ACCOUNT = "open_account"
+    LIMIT_ACCOUNT = "limit_account"
+    FREEZE_ACCOUNT = "freeze_account"
+    UNFREEZE_ACCOUNT = "unfreeze_account"
+    CLOSE_ACCOUNT = "close_account"
+
+
+class AccountType(StrEnum):
+    """The five classes of double-entry bookkeeping; assets and expenses stand on the debit side, the rest on credit."""
+
+    ASSET = "asset"
+    LIABILITY = "liability"
+    EQUITY = "equity"
+    REVENUE = "revenue"
+    EXPENSE = "expense"
+
+    @property
+    def sign(self) -> int:
+        """+1 where debits raise the balance, -1 where credits do."""
+        return 1 if self in (AccountType.ASSET, AccountType.EXPENSE) else -1
+
+
+class AccountStatus(StrEnum):
+    """Open accounts take postings, frozen ones take none until unfrozen, closed ones never again."""
+
+    OPEN = "open"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class Posting(msgspec.Struct, frozen=True, gc=False):
+    """One line of a transaction. `amount` is in minor units of the asset, debits positive, credits negative."""
+
+    account: str
+    account_id: int
+    asset: str
+    scale: int
+    amount: int
+    layer: Layer = Layer.POSTED
+
+
+class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An account as an account entry leaves it. Limits are minor units on the account's normal side, as strings.
+
+    The fields stand in alphabetical order: their JSON is then canonical (RFC 8785) as msgspec writes it.
+    """
+
+    account: str
+    account_id: int
+    asset: str
+    max_balance: str | None
+    min_balance: str | None
+    scale: int
+    status: AccountStatus
+    type: AccountType
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the journal. `metadata` is canonical JSON text (RFC 8785); times are aware and in UTC."""
+
+    seq: int
+    kind: Kind
+    recorded_at: datetime
+    actor: str
+    effective_at: datetime | None = None
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
+    reference: str | None = None
+    category: str | None = None
+    description: str | None = None
+    metadata: str | None = None
+    annotations_hash: bytes | None = None
+    postings: tuple[Posting, ...] = ()
+    change: AccountState | None = None
+    hash: bytes = b""
+
+
+def genesis(tenant_id: UUID) -> bytes:
+    """The hash before a tenant's first entry; it binds the chain to the tenant."""
+    return hashlib.sha256(f"ledgerx:{ENCODING}:{tenant_id}".encode()).digest()
+
+
+def microseconds(moment: datetime) -> int:
+    """Whole microseconds since the Unix epoch."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def annotations_hash(category: str | None, description: str | None, metadata: str | None) -> bytes | None:
+    """SHA-256 over what may later be edited or erased without breaking the chain; None where there is none of it."""
+    if category is None and description is None and metadata is None:
+        return None
+    raw = None if metadata is None else msgspec.Raw(metadata.encode())
+    return hashlib.sha256(_encode((category, description, raw))).digest()
+
+
+def canonical(entry: Entry) -> bytes:
+    """The bytes of an entry's immutable fields that the chain covers: a JSON array in the form of RFC 8785."""
+    return _encode(
+        (
+            ENCODING,
+            entry.seq,
+            entry.kind,
+            microseconds(entry.recorded_at),
+            None if entry.effective_at is None else microseconds(entry.effective_at),
+            entry.actor,
+            entry.idempotency_key,
+            _base64(entry.fingerprint),
+            entry.reference,
+            _base64(entry.annotations_hash),
+            [(line.account, str(line.amount), line.layer) for line in entry.postings],
+            entry.change,
+        )
+    )
+
+
+def chain(previous: bytes, entry: Entry) -> bytes:
+    """The hash of `entry` standing after an entry with the hash `previous`."""
+    return hashlib.sha256(previous + canonical(entry)).digest()
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else b64encode(value).decode()
