@@ -278,7 +278,7 @@ $$;
 REVOKE EXECUTE ON FUNCTION ledgerx.make_outbox_partitions (integer) FROM public;
 GRANT EXECUTE ON FUNCTION ledgerx.make_outbox_partitions (integer) TO ledgerx_api, ledgerx_relay;
 
-SELECT ledgerx.make_outbox_partitions(7);
+DO $$ BEGIN PERFORM ledgerx.make_outbox_partitions(7); END $$;
 
 RESET ROLE;
 
