@@ -1,0 +1,110 @@
+"""What a decision depends on: the head of a journal, accounts, their sums, and the idempotency keys seen before."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Layer
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """The end of a tenant's journal."""
+
+    seq: int
+    hash: bytes
+    recorded_at: datetime
+
+
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """An account's three layers in minor units, debits positive."""
+
+    posted: int = 0
+    pending_debit: int = 0
+    pending_credit: int = 0
+
+    def plus(self, layer: Layer, amount: int) -> "Sums":
+        """These sums with one more posting."""
+        if layer is Layer.POSTED:
+            return Sums(self.posted + amount, self.pending_debit, self.pending_credit)
+        if layer is Layer.PENDING_DEBIT:
+            return Sums(self.posted, self.pending_debit + amount, self.pending_credit)
+        return Sums(self.posted, self.pending_debit, self.pending_credit + amount)
+
+
+class Balance(msgspec.Struct, frozen=True, gc=False):
+    """An account's balance in minor units on its normal side."""
+
+    posted: int
+    pending_in: int
+    pending_out: int
+
+    @property
+    def available(self) -> int:
+        """What may leave the account: posted less what open holds take out."""
+        return self.posted - self.pending_out
+
+    @property
+    def ceiling(self) -> int:
+        """What the account may come to hold: posted and what open holds bring in."""
+        return self.posted + self.pending_in
+
+
+def balance(sums: Sums, account_type: AccountType) -> Balance:
+    """`sums` seen from the account's normal side."""
+    if account_type.sign > 0:
+        return Balance(sums.posted, sums.pending_debit, -sums.pending_credit)
+    return Balance(-sums.posted, -sums.pending_credit, sums.pending_debit)
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An account as it stands. Limits are minor units on its normal side; `seq` is its latest account entry."""
+
+    account_id: int
+    code: str
+    asset: str
+    scale: int
+    type: AccountType
+    status: AccountStatus
+    min_balance: int | None
+    max_balance: int | None
+    seq: int
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the engine keeps sums for this account in order to hold its limits."""
+        return self.min_balance is not None or self.max_balance is not None
+
+    @property
+    def state(self) -> AccountState:
+        """What an account entry records of it."""
+        return AccountState(
+            account=self.code,
+            account_id=self.account_id,
+            asset=self.asset,
+            max_balance=None if self.max_balance is None else str(self.max_balance),
+            min_balance=None if self.min_balance is None else str(self.min_balance),
+            scale=self.scale,
+            status=self.status,
+            type=self.type,
+        )
+
+
+class KnownKey(msgspec.Struct, frozen=True, gc=False):
+    """An idempotency key used before, with the entry it made."""
+
+    fingerprint: bytes
+    entry: Entry
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a batch of commands touches, as it stands under the head's lock.
+
+    `accounts` and `keys` hold those of the batch's codes and keys that exist; `sums` those of all guarded accounts
+    among them and of every account that the batch closes or limits.
+    """
+
+    head: Head
+    accounts: Mapping[str, Account]
+    sums: Mapping[int, Sums]
+    keys: Mapping[str, KnownKey]
