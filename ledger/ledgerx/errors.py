@@ -49,6 +49,20 @@ class InvalidIdempotencyKey(Malformed):
     title = "Invalid idempotency key"
 
 
+class UnsupportedGrantType(Malformed):
+    """400: the token endpoint takes client credentials only (RFC 6749, 5.2)."""
+
+    code = "unsupported_grant_type"
+    title = "Unsupported grant type"
+
+
+class InvalidScope(Malformed):
+    """400: the client asked for a scope that it was not given (RFC 6749, 5.2)."""
+
+    code = "invalid_scope"
+    title = "Invalid scope"
+
+
 class Unauthenticated(LedgerError):
     """401: no valid credentials; the answer carries `WWW-Authenticate`."""
 

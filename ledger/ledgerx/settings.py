@@ -6,6 +6,7 @@ Secrets have the type `Secret`, whose `repr` and `str` hide the value, so that n
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,9 +37,9 @@ class Secret:
 
 
 def _decode(kind: type, value: Any) -> Any:
-    if kind is Secret and isinstance(value, str):
-        return Secret(value)
-    raise NotImplementedError(kind)
+    if kind in (Secret, Path) and isinstance(value, str):
+        return kind(value)
+    raise TypeError(f"a setting cannot be a {kind.__name__}")
 
 
 def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:

@@ -1,0 +1,104 @@
+"""The composition root of the API."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.static_files import create_static_files_router
+from swagger_ui_bundle import swagger_ui_path
+
+from ledgerx import __version__, database
+from ledgerx.engine import Engine
+from ledgerx.errors import LedgerError
+from ledgerx.keys import read_keyset
+from ledgerx_api import access, metrics, problems
+from ledgerx_api.routes import accounts, auth, health, transactions
+from ledgerx_api.settings import ApiSettings
+from ledgerx_api.tokens import Tokens
+
+_log = structlog.get_logger()
+_ASSETS = "/docs/assets"
+
+
+def create_app(settings: ApiSettings) -> Litestar:
+    """The application. Raises `ConfigurationError` when the keyset cannot be read."""
+    keyset = read_keyset(settings.keys)
+    tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
+    pool = database.pool(
+        settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
+    )
+    engine = Engine(pool)
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        await pool.open()
+        _log.info("started", version=__version__)
+        yield
+        await engine.drain()
+        await pool.close()
+        _log.info("drained and stopped")
+
+    def provide(value: object) -> Provide:
+        return Provide(lambda: value, use_cache=True, sync_to_thread=False)
+
+    return Litestar(
+        route_handlers=[
+            *auth.routes,
+            *accounts.routes,
+            *transactions.routes,
+            *health.routes,
+            _swagger_assets(),
+        ],
+        lifespan=[lifespan],
+        guards=[access.guard_with(tokens)],
+        middleware=[metrics.measured],
+        dependencies={
+            "pool": provide(pool),
+            "engine": provide(engine),
+            "tokens": provide(tokens),
+            "keyset": provide(keyset),
+        },
+        exception_handlers={
+            LedgerError: problems.answer,
+            HTTPException: problems.answer_http,
+            Exception: problems.answer_bug,
+        },
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=_openapi(),
+        logging_config=None,
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="LedgerX",
+        version=__version__,
+        description="A multi-tenant double-entry ledger.",
+        path="/docs",
+        components=Components(
+            security_schemes={
+                access.SECURITY_SCHEME: SecurityScheme(
+                    type="http", scheme="bearer", bearer_format="JWT", description="From POST /v1/auth/token."
+                )
+            }
+        ),
+        render_plugins=[
+            SwaggerRenderPlugin(
+                path="/",
+                js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+                css_url=f"{_ASSETS}/swagger-ui.css",
+                standalone_preset_js_url=f"{_ASSETS}/swagger-ui-standalone-preset.js",
+                favicon=f"<link rel='icon' type='image/png' href='{_ASSETS}/favicon-32x32.png'>",
+            )
+        ],
+    )
+
+
+def _swagger_assets() -> Router:
+    return create_static_files_router(_ASSETS, directories=[swagger_ui_path], include_in_schema=False)

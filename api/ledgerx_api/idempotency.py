@@ -1,0 +1,39 @@
+"""The header `Idempotency-Key` (IETF draft-ietf-httpapi-idempotency-key-header) and the fingerprint of a request."""
+
+import hashlib
+
+import msgspec
+
+from ledgerx.errors import InvalidIdempotencyKey, MissingIdempotencyKey
+
+HEADER = "Idempotency-Key"
+REPLAYED_HEADER = "Idempotency-Replayed"
+MAX_KEY_CHARACTERS = 255
+_VERSION = b"1"
+
+
+def parse_key(header: str | None) -> str:
+    """The key in a header value: a quoted string, or the bare characters.
+
+    Raises `MissingIdempotencyKey`, and `InvalidIdempotencyKey` when it is empty, longer than `MAX_KEY_CHARACTERS`, or
+    holds anything but printable ASCII.
+    """
+    if header is None:
+        raise MissingIdempotencyKey(f"this operation needs the header {HEADER}")
+    key = header.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if not 1 <= len(key) <= MAX_KEY_CHARACTERS:
+        raise InvalidIdempotencyKey(f"an idempotency key has 1 to {MAX_KEY_CHARACTERS} characters")
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidIdempotencyKey("an idempotency key holds printable ASCII characters only")
+    return key
+
+
+def fingerprint(operation: str, target: str, actor: str, body: bytes) -> bytes:
+    """16 bytes that tell requests apart: the body counts as given, but not its white space and order of members."""
+    canonical = msgspec.json.encode(msgspec.json.decode(body), order="deterministic") if body else b""
+    digest = hashlib.sha256()
+    for part in (_VERSION, operation.encode(), target.encode(), actor.encode(), canonical):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()[:16]

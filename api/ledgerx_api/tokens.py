@@ -1,0 +1,93 @@
+"""Access tokens: JWTs (RFC 9068) signed with Ed25519.
+
+Verifying a signature costs more than posting a transaction does, so a token found good is remembered until it expires.
+"""
+
+import time
+from collections import OrderedDict
+from uuid import UUID
+
+import jwt
+import msgspec
+import uuid_utils.compat as uuid_utils
+
+from ledgerx.errors import InvalidToken
+from ledgerx.keys import Keyset
+from ledgerx.tenancy import Scope
+
+_ALGORITHM = "EdDSA"
+_REMEMBERED = 10_000
+_LEEWAY_S = 5
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks: `actor` is what the journal records, such as `client:<client id>`."""
+
+    tenant_id: UUID
+    actor: str
+    scopes: frozenset[Scope]
+
+
+class Tokens:
+    """Signs and verifies the access tokens of this platform."""
+
+    def __init__(self, keyset: Keyset, *, issuer: str, audience: str, ttl_s: int) -> None:
+        self.ttl_s = ttl_s
+        self._keyset = keyset
+        self._issuer = issuer
+        self._audience = audience
+        self._good: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+
+    def sign(self, principal: Principal) -> str:
+        """An access token for `principal`, good for `ttl_s` seconds."""
+        now = int(time.time())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": principal.actor,
+            "tid": str(principal.tenant_id),
+            "scope": " ".join(sorted(principal.scopes)),
+            "iat": now,
+            "exp": now + self.ttl_s,
+            "jti": str(uuid_utils.uuid7()),
+        }
+        headers = {"kid": self._keyset.current.kid, "typ": "at+jwt"}
+        return jwt.encode(claims, self._keyset.signing_key, algorithm=_ALGORITHM, headers=headers)
+
+    def verify(self, token: str) -> Principal:
+        """Who `token` speaks for. Raises `InvalidToken`."""
+        known = self._good.get(token)
+        if known is not None:
+            principal, expires_at = known
+            if time.time() < expires_at:
+                return principal
+            del self._good[token]
+        principal, expires_at = self._verify(token)
+        self._good[token] = (principal, expires_at)
+        if len(self._good) > _REMEMBERED:
+            self._good.popitem(last=False)
+        return principal
+
+    def _verify(self, token: str) -> tuple[Principal, float]:
+        try:
+            header = jwt.get_unverified_header(token)
+            key = self._keyset.public_keys.get(header.get("kid", ""))
+            if key is None or header.get("typ") != "at+jwt":
+                raise InvalidToken("the access token was not signed by this platform")
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[_ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=_LEEWAY_S,
+                options={"require": ["exp", "iat", "sub", "tid", "scope"]},
+            )
+            scopes = frozenset(map(Scope, claims["scope"].split()))
+            return Principal(UUID(claims["tid"]), claims["sub"], scopes), claims["exp"] + _LEEWAY_S
+        except jwt.ExpiredSignatureError:
+            raise InvalidToken("the access token has expired") from None
+        except jwt.InvalidAudienceError:
+            raise InvalidToken("the access token is meant for another audience") from None
+        except (jwt.InvalidTokenError, ValueError):
+            raise InvalidToken("the access token is not valid") from None

@@ -1,0 +1,151 @@
+"""Reads. A balance is one statement: true at one point of the journal, however far behind the streams are."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ledgerx import rows
+from ledgerx.database import Pool, Queries, tenant_scope
+from ledgerx.errors import NotFound
+from ledgerx.journal import AccountType, Entry, Kind, Layer
+from ledgerx.state import Account, Balance, Sums, balance
+
+_queries = Queries("ledgerx", "sql/reading.sql")
+# Comes after every line of every account.
+NEWEST = (2**63 - 1, 0)
+
+
+class AccountRecord(msgspec.Struct, frozen=True):
+    """An account with what the engine does not need to know of it. `metadata` is canonical JSON text."""
+
+    account: Account
+    metadata: str | None
+    opened_at: datetime
+
+
+class BalanceAt(msgspec.Struct, frozen=True, kw_only=True):
+    """An account's balance, true at the entry `seq` recorded at `recorded_at`."""
+
+    code: str
+    asset: str
+    scale: int
+    balance: Balance
+    seq: int
+    recorded_at: datetime
+
+
+class AccountLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One posting of an account; `amount` is minor units, debits positive, `running` the balance just after it."""
+
+    seq: int
+    line: int
+    layer: Layer
+    amount: int
+    kind: Kind
+    recorded_at: datetime
+    effective_at: datetime | None
+    reference: str | None
+    category: str | None
+    description: str | None
+    running: Balance
+
+
+async def read_account(pool: Pool, tenant_id: UUID, code: str) -> AccountRecord:
+    """The account with this code. Raises `NotFound`."""
+    found = await _fetch(pool, tenant_id, _queries.account, code=code)
+    if not found:
+        raise NotFound(f'there is no account "{code}"')
+    return _account_record(found[0])
+
+
+async def read_accounts(pool: Pool, tenant_id: UUID, *, after: str, limit: int) -> list[AccountRecord]:
+    """At most `limit` accounts in the order of their codes, from the first after the code `after`."""
+    return [
+        _account_record(row) for row in await _fetch(pool, tenant_id, _queries.accounts_page, after=after, limit=limit)
+    ]
+
+
+async def read_balance(pool: Pool, tenant_id: UUID, code: str) -> BalanceAt:
+    """The balance of an account at the journal's head. Raises `NotFound`."""
+    found = await _fetch(pool, tenant_id, _queries.sums, codes=[code])
+    if not found:
+        raise NotFound(f'there is no account "{code}"')
+    _, code, account_type, scale, asset, seq, recorded_at, *layers = found[0]
+    return BalanceAt(
+        code=code,
+        asset=asset,
+        scale=scale,
+        balance=balance(rows.sums(*layers), AccountType(account_type)),
+        seq=seq,
+        recorded_at=recorded_at,
+    )
+
+
+async def read_postings(
+    pool: Pool, tenant_id: UUID, account: Account, *, before: tuple[int, int], limit: int
+) -> list[AccountLine]:
+    """At most `limit` postings of an account, newest first, from the newest before the line `before` (seq, line)."""
+    found = await _fetch(
+        pool,
+        tenant_id,
+        _queries.account_postings_page,
+        account_id=account.account_id,
+        before_seq=before[0],
+        before_line=before[1],
+        limit=limit,
+    )
+    lines = []
+    sums = rows.sums(*found[0][-3:]) if found else Sums()
+    for seq, layer, amount, line, kind, recorded_at, effective_at, reference, category, description, *_ in found:
+        lines.append(
+            AccountLine(
+                seq=seq,
+                line=line,
+                layer=Layer(layer),
+                amount=int(amount),
+                kind=Kind(kind),
+                recorded_at=recorded_at,
+                effective_at=effective_at,
+                reference=reference,
+                category=category,
+                description=description,
+                running=balance(sums, account.type),
+            )
+        )
+        sums = sums.plus(Layer(layer), -int(amount))
+    return lines
+
+
+async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> Entry:
+    """The transaction with this number. Raises `NotFound`, also for an entry of another kind."""
+    async with pool.connection() as connection, tenant_scope(connection, tenant_id):
+        found = await rows.read_entries(connection, tenant_id, [seq])
+    if not found or not found[0].postings:
+        raise NotFound(f"there is no transaction {seq}")
+    return found[0]
+
+
+async def read_transactions(pool: Pool, tenant_id: UUID, *, before: int, limit: int) -> list[Entry]:
+    """At most `limit` transactions, newest first, from the newest before the number `before`."""
+    async with pool.connection() as connection, tenant_scope(connection, tenant_id):
+        cursor = await connection.execute(
+            _queries.transactions_page, {"tenant_id": tenant_id, "before": before, "limit": limit}
+        )
+        seqs = [row[0] for row in await cursor.fetchall()]
+        entries = await rows.read_entries(connection, tenant_id, seqs)
+    return entries[::-1]
+
+
+async def _fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> Sequence[rows.Row]:
+    async with pool.connection() as connection:
+        async with tenant_scope(connection, tenant_id):
+            cursor = await connection.execute(query, {"tenant_id": tenant_id, **parameters}, binary=True)
+        return await cursor.fetchall()
+
+
+def _account_record(row: rows.Row) -> AccountRecord:
+    *account, metadata, opened_at, seq = row
+    return AccountRecord(rows.account([*account, seq]), metadata, opened_at)
