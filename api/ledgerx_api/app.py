@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
 import structlog
 from litestar import Litestar, Router
 from litestar.di import Provide
@@ -17,7 +18,7 @@ from ledgerx import __version__, database
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
-from ledgerx_api import access, metrics, problems
+from ledgerx_api import access, metrics, problems, tracing
 from ledgerx_api.routes import accounts, auth, health, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
@@ -57,7 +58,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         ],
         lifespan=[lifespan],
         guards=[access.guard_with(tokens)],
-        middleware=[metrics.measured],
+        middleware=[metrics.measured, tracing.traced],
         dependencies={
             "pool": provide(pool),
             "engine": provide(engine),
@@ -67,6 +68,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,
+            psycopg.Error: problems.answer_database,
             Exception: problems.answer_bug,
         },
         request_max_body_size=settings.max_body_bytes,

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import psycopg
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
+from ledgerx.constraints import domain_error
 from ledgerx.errors import (
     InvalidField,
     InvalidToken,
@@ -91,6 +93,14 @@ def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
     return Response(body, status_code=error.status_code, media_type=MEDIA_TYPE, headers=error.headers)
 
 
+def answer_database(request: Request[Any, Any, Any], error: psycopg.Error) -> Response[bytes]:
+    """Render an error of a read: a value that no column holds, or a database that does not answer."""
+    if isinstance(error, psycopg.DataError):
+        return answer(request, domain_error(error))
+    _log.warning("database error", path=request.url.path, error=str(error).strip())
+    return answer(request, Unavailable("the database did not answer"))
+
+
 def answer_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Render what should never happen, and log it."""
     _log.error("unhandled error", path=request.url.path, method=request.method, exc_info=error)
@@ -102,5 +112,7 @@ def _validation_error(error: ValidationException) -> LedgerError:
     problems = [
         FieldError(str(one.get("key")), str(one["message"])) for one in error.extra or [] if isinstance(one, dict)
     ]
+    if any(one.field == "data" for one in problems):
+        return Malformed("the body is missing")
     detail = "; ".join(f"{one.field}: {one.message}" for one in problems)
     return InvalidField(detail or error.detail, errors=msgspec.to_builtins(problems))

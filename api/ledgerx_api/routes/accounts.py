@@ -18,7 +18,7 @@ from ledgerx.reading import (
     read_postings,
 )
 from ledgerx.tenancy import Scope
-from ledgerx_api import idempotency, paging, schemas
+from ledgerx_api import idempotency, paging, schemas, tracing
 from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
@@ -50,7 +50,7 @@ async def create_account(
         idempotency_key=f"auto:{uuid_utils.uuid7()}" if key is None else idempotency.parse_key(key),
         fingerprint=idempotency.fingerprint("open_account", "", principal.actor, body),
         actor=principal.actor,
-        traceparent=request.headers.get("traceparent"),
+        traceparent=tracing.traceparent(request.headers),
     )
     outcome = await engine.run(principal.tenant_id, command)
     if isinstance(outcome, Refused):

@@ -10,7 +10,7 @@ from ledgerx.decide import Recorded, Refused
 from ledgerx.engine import Engine
 from ledgerx.reading import NEWEST, read_transaction, read_transactions
 from ledgerx.tenancy import Scope
-from ledgerx_api import idempotency, paging, schemas
+from ledgerx_api import idempotency, paging, schemas, tracing
 from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
@@ -41,7 +41,7 @@ async def create_transaction(
         idempotency_key=idempotency.parse_key(key),
         fingerprint=idempotency.fingerprint("post", "", principal.actor, body),
         actor=principal.actor,
-        traceparent=request.headers.get("traceparent"),
+        traceparent=tracing.traceparent(request.headers),
     )
     outcome = await engine.run(principal.tenant_id, command)
     if isinstance(outcome, Refused):
@@ -71,7 +71,9 @@ async def list_transactions(
     **requires(Scope.LEDGER_READ),
 )
 async def get_transaction(
-    request: Request[Principal, Any, Any], transaction_id: int, pool: Pool
+    request: Request[Principal, Any, Any],
+    transaction_id: Annotated[int, Parameter(ge=1, le=2**63 - 1, description="The transaction's number.")],
+    pool: Pool,
 ) -> schemas.Transaction:
     """Get a transaction."""
     return schemas.transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
