@@ -1,19 +1,22 @@
-"""Who may call what: a guard that finds the principal and checks the route's scope.
+"""Who may call what: finds the principal of a request and checks the route's scope.
 
 A route says its scope in `opt`, as in `@get("/v1/accounts", **requires(Scope.LEDGER_READ))`; a route that says nothing
-is open to all. The table of routes and scopes is therefore data of the application.
+is open to all. The table of routes and scopes is therefore data of the application. This is a middleware and not a
+guard because Litestar copies the route handler for guards at every request.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, Receive, Send
+from litestar.types import Scope as AsgiScope
 
 from ledgerx.errors import Forbidden, Unauthenticated
 from ledgerx.tenancy import Scope
-from ledgerx_api.tokens import Tokens
+from ledgerx_api.tokens import Principal, Tokens
 
 _OPT = "scope"
+_AUTHORIZATION = b"authorization"
 SECURITY_SCHEME = "token"
 
 
@@ -22,19 +25,27 @@ def requires(scope: Scope) -> dict[str, Any]:
     return {"opt": {_OPT: scope}, "security": [{SECURITY_SCHEME: [scope.value]}]}
 
 
-def guard_with(tokens: Tokens) -> Any:
-    """The guard of the whole application, which leaves the principal in `request.user`."""
+def authorised_by(tokens: Tokens) -> Callable[[ASGIApp], ASGIApp]:
+    """The middleware that leaves the principal of a request in `request.user`, or refuses it."""
 
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        scope = handler.opt.get(_OPT)
-        if scope is None:
-            return
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated("send an access token: Authorization: Bearer <token>")
-        principal = tokens.verify(token.strip())
-        if scope not in principal.scopes and Scope.ADMIN not in principal.scopes:
-            raise Forbidden(f"this needs the scope {scope}")
-        connection.scope["user"] = principal
+    def middleware(app: ASGIApp) -> ASGIApp:
+        async def authorise(scope: AsgiScope, receive: Receive, send: Send) -> None:
+            wanted = scope["route_handler"].opt.get(_OPT)
+            if wanted is not None:
+                scope["user"] = _principal(scope, wanted, tokens)
+            await app(scope, receive, send)
 
-    return guard
+        return authorise
+
+    return middleware
+
+
+def _principal(scope: AsgiScope, wanted: Scope, tokens: Tokens) -> Principal:
+    header = next((value for name, value in scope["headers"] if name == _AUTHORIZATION), b"")
+    scheme, _, token = header.decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("send an access token: Authorization: Bearer <token>")
+    principal = tokens.verify(token.strip())
+    if wanted not in principal.scopes and Scope.ADMIN not in principal.scopes:
+        raise Forbidden(f"this needs the scope {wanted}")
+    return principal

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 import psycopg
 import structlog
 from litestar import Litestar, Router
-from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
@@ -45,26 +44,16 @@ def create_app(settings: ApiSettings) -> Litestar:
         await pool.close()
         _log.info("drained and stopped")
 
-    def provide(value: object) -> Provide:
-        return Provide(lambda: value, use_cache=True, sync_to_thread=False)
-
     return Litestar(
         route_handlers=[
-            *auth.routes,
-            *accounts.routes,
-            *transactions.routes,
-            *health.routes,
+            *auth.routes(pool, tokens, keyset),
+            *accounts.routes(pool, engine),
+            *transactions.routes(pool, engine),
+            *health.routes(pool),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
-        guards=[access.guard_with(tokens)],
-        middleware=[metrics.measured, tracing.traced],
-        dependencies={
-            "pool": provide(pool),
-            "engine": provide(engine),
-            "tokens": provide(tokens),
-            "keyset": provide(keyset),
-        },
+        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens)],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import uuid_utils.compat as uuid_utils
 from litestar import Request, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx.database import Pool
@@ -28,84 +29,79 @@ AccountCode = Annotated[str, Parameter(max_length=255, description="The account'
 _ACCOUNTS = "/v1/accounts"
 
 
-@post(
-    _ACCOUNTS,
-    dto=JsonBody[schemas.NewAccount],
-    return_dto=None,
-    tags=["accounts"],
-    operation_id="createAccount",
-    **requires(Scope.LEDGER_WRITE),
-)
-async def create_account(
-    request: Request[Principal, Any, Any],
-    data: schemas.NewAccount,
-    body: bytes,
-    engine: Engine,
-    key: Annotated[str | None, Parameter(header=idempotency.HEADER)] = None,
-) -> schemas.Account:
-    """Open an account. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
-    principal = request.user
-    command = schemas.open_account(
-        data,
-        idempotency_key=f"auto:{uuid_utils.uuid7()}" if key is None else idempotency.parse_key(key),
-        fingerprint=idempotency.fingerprint("open_account", "", principal.actor, body),
-        actor=principal.actor,
-        traceparent=tracing.traceparent(request.headers),
+def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+    """The handlers of this module."""
+
+    @post(
+        _ACCOUNTS,
+        dto=JsonBody[schemas.NewAccount],
+        return_dto=None,
+        tags=["accounts"],
+        operation_id="createAccount",
+        **requires(Scope.LEDGER_WRITE),
     )
-    outcome = await engine.run(principal.tenant_id, command)
-    if isinstance(outcome, Refused):
-        raise outcome.error
-    return schemas.opened_account(outcome.entry)
+    async def create_account(
+        request: Request[Principal, Any, Any],
+        data: schemas.NewAccount,
+        body: bytes,
+        key: Annotated[str | None, Parameter(header=idempotency.HEADER)] = None,
+    ) -> schemas.Account:
+        """Open an account. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
+        principal = request.user
+        command = schemas.open_account(
+            data,
+            idempotency_key=f"auto:{uuid_utils.uuid7()}" if key is None else idempotency.parse_key(key),
+            fingerprint=idempotency.fingerprint("open_account", "", principal.actor, body),
+            actor=principal.actor,
+            traceparent=tracing.traceparent(request.headers),
+        )
+        outcome = await engine.run(principal.tenant_id, command)
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        return schemas.opened_account(outcome.entry)
 
+    @get(_ACCOUNTS, tags=["accounts"], operation_id="listAccounts", **requires(Scope.LEDGER_READ))
+    async def list_accounts(
+        request: Request[Principal, Any, Any],
+        limit: Limit = None,
+        cursor: CursorParameter = None,
+    ) -> Page[schemas.Account]:
+        """List accounts in the order of their codes."""
+        here = paging.start(_ACCOUNTS, cursor, limit, first="", position=str)
+        found = await read_accounts(pool, request.user.tenant_id, after=here.position, limit=here.limit + 1)
+        return paging.page(here, found, schemas.account, lambda last: last.account.code)
 
-@get(_ACCOUNTS, tags=["accounts"], operation_id="listAccounts", **requires(Scope.LEDGER_READ))
-async def list_accounts(
-    request: Request[Principal, Any, Any],
-    pool: Pool,
-    limit: Limit = None,
-    cursor: CursorParameter = None,
-) -> Page[schemas.Account]:
-    """List accounts in the order of their codes."""
-    here = paging.start(_ACCOUNTS, cursor, limit, first="", position=str)
-    found = await read_accounts(pool, request.user.tenant_id, after=here.position, limit=here.limit + 1)
-    return paging.page(here, found, schemas.account, lambda last: last.account.code)
+    @get(_ACCOUNTS + "/{code:str}", tags=["accounts"], operation_id="getAccount", **requires(Scope.LEDGER_READ))
+    async def get_account(request: Request[Principal, Any, Any], code: AccountCode) -> schemas.Account:
+        """Get an account."""
+        return schemas.account(await read_account(pool, request.user.tenant_id, code))
 
+    @get(_ACCOUNTS + "/{code:str}/balance", tags=["accounts"], operation_id="getBalance", **requires(Scope.LEDGER_READ))
+    async def get_balance(request: Request[Principal, Any, Any], code: AccountCode) -> schemas.AccountBalance:
+        """Get an account's balance, right at the entry `sequence` of the journal."""
+        return schemas.account_balance(await read_balance(pool, request.user.tenant_id, code))
 
-@get(_ACCOUNTS + "/{code:str}", tags=["accounts"], operation_id="getAccount", **requires(Scope.LEDGER_READ))
-async def get_account(request: Request[Principal, Any, Any], code: AccountCode, pool: Pool) -> schemas.Account:
-    """Get an account."""
-    return schemas.account(await read_account(pool, request.user.tenant_id, code))
-
-
-@get(_ACCOUNTS + "/{code:str}/balance", tags=["accounts"], operation_id="getBalance", **requires(Scope.LEDGER_READ))
-async def get_balance(request: Request[Principal, Any, Any], code: AccountCode, pool: Pool) -> schemas.AccountBalance:
-    """Get an account's balance, right at the entry `sequence` of the journal."""
-    return schemas.account_balance(await read_balance(pool, request.user.tenant_id, code))
-
-
-@get(
-    _ACCOUNTS + "/{code:str}/postings",
-    tags=["accounts"],
-    operation_id="listAccountPostings",
-    **requires(Scope.LEDGER_READ),
-)
-async def list_account_postings(
-    request: Request[Principal, Any, Any],
-    code: AccountCode,
-    pool: Pool,
-    limit: Limit = None,
-    cursor: CursorParameter = None,
-) -> Page[schemas.AccountPosting]:
-    """List an account's postings, newest first, each with the balance just after it."""
-    tenant_id = request.user.tenant_id
-    path = f"{_ACCOUNTS}/{code}/postings"
-    here = paging.start(path, cursor, limit, first=NEWEST, position=tuple[int, int])
-    account: AccountRecord = await read_account(pool, tenant_id, code)
-    found = await read_postings(pool, tenant_id, account.account, before=here.position, limit=here.limit + 1)
-    scale = account.account.scale
-    return paging.page(
-        here, found, lambda line: schemas.account_posting(line, scale), lambda last: (last.seq, last.line)
+    @get(
+        _ACCOUNTS + "/{code:str}/postings",
+        tags=["accounts"],
+        operation_id="listAccountPostings",
+        **requires(Scope.LEDGER_READ),
     )
+    async def list_account_postings(
+        request: Request[Principal, Any, Any],
+        code: AccountCode,
+        limit: Limit = None,
+        cursor: CursorParameter = None,
+    ) -> Page[schemas.AccountPosting]:
+        """List an account's postings, newest first, each with the balance just after it."""
+        tenant_id = request.user.tenant_id
+        path = f"{_ACCOUNTS}/{code}/postings"
+        here = paging.start(path, cursor, limit, first=NEWEST, position=tuple[int, int])
+        account: AccountRecord = await read_account(pool, tenant_id, code)
+        found = await read_postings(pool, tenant_id, account.account, before=here.position, limit=here.limit + 1)
+        scale = account.account.scale
+        return paging.page(
+            here, found, lambda line: schemas.account_posting(line, scale), lambda last: (last.seq, last.line)
+        )
 
-
-routes = [create_account, list_accounts, get_account, get_balance, list_account_postings]
+    return [create_account, list_accounts, get_account, get_balance, list_account_postings]

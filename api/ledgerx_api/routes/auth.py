@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.enums import RequestEncodingType
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import Body
 
 from ledgerx.database import Pool
@@ -35,39 +36,41 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
 
 
-@post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken")
-async def create_token(
-    request: Request[Any, Any, Any],
-    data: Annotated[TokenRequest, Body(media_type=RequestEncodingType.URL_ENCODED)],
-    pool: Pool,
-    tokens: Tokens,
-) -> Response[TokenAnswer]:
-    """Get an access token with the id and secret of an API client, by HTTP Basic or in the form."""
-    if data.grant_type != "client_credentials":
-        raise UnsupportedGrantType(f'"{data.grant_type[:64]}" is not client_credentials')
-    client_id, client_secret = _basic(request.headers.get("authorization")) or (data.client_id, data.client_secret)
-    async with pool.connection() as connection:
-        tenant_id, granted = await authenticate_client(connection, client_id, client_secret)
-    wanted = frozenset(data.scope.split()) or granted
-    if not wanted <= granted:
-        raise InvalidScope(f"this client may ask for: {' '.join(sorted(granted))}")
-    scopes = frozenset(map(Scope, wanted))
-    token = tokens.sign(Principal(tenant_id, f"client:{client_id}", scopes))
-    return Response(
-        TokenAnswer(
-            access_token=token,
-            token_type="Bearer",  # noqa: S106 - the name of the scheme
-            expires_in=tokens.ttl_s,
-            scope=" ".join(sorted(scopes)),
-        ),
-        headers={"Cache-Control": "no-store"},
-    )
+def routes(pool: Pool, tokens: Tokens, keyset: Keyset) -> list[HTTPRouteHandler]:
+    """The handlers of this module."""
 
+    @post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken")
+    async def create_token(
+        request: Request[Any, Any, Any],
+        data: Annotated[TokenRequest, Body(media_type=RequestEncodingType.URL_ENCODED)],
+    ) -> Response[TokenAnswer]:
+        """Get an access token with the id and secret of an API client, by HTTP Basic or in the form."""
+        if data.grant_type != "client_credentials":
+            raise UnsupportedGrantType(f'"{data.grant_type[:64]}" is not client_credentials')
+        client_id, client_secret = _basic(request.headers.get("authorization")) or (data.client_id, data.client_secret)
+        async with pool.connection() as connection:
+            tenant_id, granted = await authenticate_client(connection, client_id, client_secret)
+        wanted = frozenset(data.scope.split()) or granted
+        if not wanted <= granted:
+            raise InvalidScope(f"this client may ask for: {' '.join(sorted(granted))}")
+        scopes = frozenset(map(Scope, wanted))
+        token = tokens.sign(Principal(tenant_id, f"client:{client_id}", scopes))
+        return Response(
+            TokenAnswer(
+                access_token=token,
+                token_type="Bearer",  # noqa: S106 - the name of the scheme
+                expires_in=tokens.ttl_s,
+                scope=" ".join(sorted(scopes)),
+            ),
+            headers={"Cache-Control": "no-store"},
+        )
 
-@get("/.well-known/jwks.json", tags=["auth"], operation_id="getKeys", cache_control=None)
-async def get_keys(keyset: Keyset) -> dict[str, list[dict[str, str]]]:
-    """The public keys of access tokens (JWK set, RFC 7517)."""
-    return keyset.jwks()
+    @get("/.well-known/jwks.json", tags=["auth"], operation_id="getKeys", cache_control=None)
+    async def get_keys() -> dict[str, list[dict[str, str]]]:
+        """The public keys of access tokens (JWK set, RFC 7517)."""
+        return keyset.jwks()
+
+    return [create_token, get_keys]
 
 
 def _basic(header: str | None) -> tuple[str, str] | None:
@@ -80,6 +83,3 @@ def _basic(header: str | None) -> tuple[str, str] | None:
     except (binascii.Error, UnicodeError):
         raise InvalidClient from None
     return unquote_plus(client_id), unquote_plus(secret)
-
-
-routes = [create_token, get_keys]

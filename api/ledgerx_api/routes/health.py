@@ -3,6 +3,7 @@
 import os
 
 from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 from psycopg import Error
 
@@ -10,31 +11,31 @@ from ledgerx.database import Pool
 from ledgerx.errors import Unavailable
 
 
-@get("/livez", include_in_schema=False)
-async def livez() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
+def routes(pool: Pool) -> list[HTTPRouteHandler]:
+    """The handlers of this module."""
 
+    @get("/livez", include_in_schema=False)
+    async def livez() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
 
-@get(["/readyz", "/startupz"], include_in_schema=False)
-async def readyz(pool: Pool) -> dict[str, str]:
-    """The database answers and has the schema; Kafka does not matter to this process."""
-    try:
-        async with pool.connection(timeout=2) as connection:
-            await connection.execute("SELECT FROM ledgerx.heads LIMIT 0")
-    except Error as error:
-        raise Unavailable(f"the database is not ready: {type(error).__name__}") from None
-    return {"status": "ok"}
+    @get(["/readyz", "/startupz"], include_in_schema=False)
+    async def readyz() -> dict[str, str]:
+        """The database answers and has the schema; Kafka does not matter to this process."""
+        try:
+            async with pool.connection(timeout=2) as connection:
+                await connection.execute("SELECT FROM ledgerx.heads LIMIT 0")
+        except Error as error:
+            raise Unavailable(f"the database is not ready: {type(error).__name__}") from None
+        return {"status": "ok"}
 
+    @get("/metrics", include_in_schema=False, media_type="text/plain", sync_to_thread=False)
+    def metrics() -> Response[bytes]:
+        """Prometheus metrics, merged over the processes of this server where there are several."""
+        registry = REGISTRY
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-@get("/metrics", include_in_schema=False, media_type="text/plain", sync_to_thread=False)
-def metrics() -> Response[bytes]:
-    """Prometheus metrics, merged over the processes of this server where there are several."""
-    registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-routes = [livez, readyz, metrics]
+    return [livez, readyz, metrics]

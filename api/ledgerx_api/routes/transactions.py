@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx.database import Pool
@@ -19,64 +20,63 @@ from ledgerx_api.tokens import Principal
 _TRANSACTIONS = "/v1/transactions"
 
 
-@post(
-    _TRANSACTIONS,
-    dto=JsonBody[schemas.NewTransaction],
-    return_dto=None,
-    tags=["transactions"],
-    operation_id="createTransaction",
-    **requires(Scope.LEDGER_WRITE),
-)
-async def create_transaction(
-    request: Request[Principal, Any, Any],
-    data: schemas.NewTransaction,
-    body: bytes,
-    engine: Engine,
-    key: Annotated[str | None, Parameter(header=idempotency.HEADER, description="Required, in quotes or bare.")] = None,
-) -> Response[schemas.Transaction]:
-    """Record a transaction. The same key with the same request answers with the same transaction again."""
-    principal = request.user
-    command = schemas.post(
-        data,
-        idempotency_key=idempotency.parse_key(key),
-        fingerprint=idempotency.fingerprint("post", "", principal.actor, body),
-        actor=principal.actor,
-        traceparent=tracing.traceparent(request.headers),
+def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+    """The handlers of this module."""
+
+    @post(
+        _TRANSACTIONS,
+        dto=JsonBody[schemas.NewTransaction],
+        return_dto=None,
+        tags=["transactions"],
+        operation_id="createTransaction",
+        **requires(Scope.LEDGER_WRITE),
     )
-    outcome = await engine.run(principal.tenant_id, command)
-    if isinstance(outcome, Refused):
-        raise outcome.error
-    if isinstance(outcome, Recorded):
-        return Response(schemas.transaction(outcome.entry, outcome.balances))
-    return Response(schemas.transaction(outcome.entry), headers={idempotency.REPLAYED_HEADER: "true"})
+    async def create_transaction(
+        request: Request[Principal, Any, Any],
+        data: schemas.NewTransaction,
+        body: bytes,
+        key: Annotated[
+            str | None, Parameter(header=idempotency.HEADER, description="Required, in quotes or bare.")
+        ] = None,
+    ) -> Response[schemas.Transaction]:
+        """Record a transaction. The same key with the same request answers with the same transaction again."""
+        principal = request.user
+        command = schemas.post(
+            data,
+            idempotency_key=idempotency.parse_key(key),
+            fingerprint=idempotency.fingerprint("post", "", principal.actor, body),
+            actor=principal.actor,
+            traceparent=tracing.traceparent(request.headers),
+        )
+        outcome = await engine.run(principal.tenant_id, command)
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        if isinstance(outcome, Recorded):
+            return Response(schemas.transaction(outcome.entry, outcome.balances))
+        return Response(schemas.transaction(outcome.entry), headers={idempotency.REPLAYED_HEADER: "true"})
 
+    @get(_TRANSACTIONS, tags=["transactions"], operation_id="listTransactions", **requires(Scope.LEDGER_READ))
+    async def list_transactions(
+        request: Request[Principal, Any, Any],
+        limit: Limit = None,
+        cursor: CursorParameter = None,
+    ) -> Page[schemas.Transaction]:
+        """List transactions, newest first."""
+        here = paging.start(_TRANSACTIONS, cursor, limit, first=NEWEST[0], position=int)
+        found = await read_transactions(pool, request.user.tenant_id, before=here.position, limit=here.limit + 1)
+        return paging.page(here, found, schemas.transaction, lambda last: last.seq)
 
-@get(_TRANSACTIONS, tags=["transactions"], operation_id="listTransactions", **requires(Scope.LEDGER_READ))
-async def list_transactions(
-    request: Request[Principal, Any, Any],
-    pool: Pool,
-    limit: Limit = None,
-    cursor: CursorParameter = None,
-) -> Page[schemas.Transaction]:
-    """List transactions, newest first."""
-    here = paging.start(_TRANSACTIONS, cursor, limit, first=NEWEST[0], position=int)
-    found = await read_transactions(pool, request.user.tenant_id, before=here.position, limit=here.limit + 1)
-    return paging.page(here, found, schemas.transaction, lambda last: last.seq)
+    @get(
+        _TRANSACTIONS + "/{transaction_id:int}",
+        tags=["transactions"],
+        operation_id="getTransaction",
+        **requires(Scope.LEDGER_READ),
+    )
+    async def get_transaction(
+        request: Request[Principal, Any, Any],
+        transaction_id: Annotated[int, Parameter(ge=1, le=2**63 - 1, description="The transaction's number.")],
+    ) -> schemas.Transaction:
+        """Get a transaction."""
+        return schemas.transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
 
-
-@get(
-    _TRANSACTIONS + "/{transaction_id:int}",
-    tags=["transactions"],
-    operation_id="getTransaction",
-    **requires(Scope.LEDGER_READ),
-)
-async def get_transaction(
-    request: Request[Principal, Any, Any],
-    transaction_id: Annotated[int, Parameter(ge=1, le=2**63 - 1, description="The transaction's number.")],
-    pool: Pool,
-) -> schemas.Transaction:
-    """Get a transaction."""
-    return schemas.transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
-
-
-routes = [create_transaction, list_transactions, get_transaction]
+    return [create_transaction, list_transactions, get_transaction]
