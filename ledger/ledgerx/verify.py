@@ -1,0 +1,199 @@
+"""Verification: reads a tenant's whole journal and recomputes everything that can be recomputed from it.
+
+The chain, the numbering, the zero sums, the guarded sums, and the streams' projections at the entry that each has
+reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ledgerx import rows
+from ledgerx.database import Connection, Queries, tenant_scope
+from ledgerx.errors import NotFound
+from ledgerx.journal import Entry, annotations_hash, chain, genesis
+from ledgerx.state import Sums
+
+PAGE = 1_000
+MARK_EVERY = 1_000
+_MAX_FINDINGS = 100
+_queries = Queries("ledgerx", "sql/verify.sql")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something wrong. `seq` is the entry it was found at; None where it is about no entry."""
+
+    seq: int | None
+    what: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read, and what was found wrong, at most 100 findings, those of the journal in its order."""
+
+    tenant_id: UUID
+    entries: int
+    transactions: int
+    postings: int
+    accounts: int
+    head: int
+    hash: bytes
+    projections: dict[str, int]
+    findings: Sequence[Finding]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+class Audit:
+    """The running state of a verification: feed it entries in order, then compare what was kept beside them."""
+
+    def __init__(self, tenant_id: UUID) -> None:
+        self.findings: list[Finding] = []
+        self.entries = 0
+        self.transactions = 0
+        self.postings = 0
+        self.sums: dict[int, Sums] = {}
+        self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
+        self.hash = genesis(tenant_id)
+        self._counts: dict[int, int] = {}
+        self._next = 1
+
+    def find(self, seq: int | None, what: str) -> None:
+        """Note a finding, unless there are too many already."""
+        if len(self.findings) < _MAX_FINDINGS:
+            self.findings.append(Finding(seq, what))
+
+    def feed(self, entry: Entry) -> None:
+        """Check the next entry."""
+        if entry.seq > self._next:
+            self.find(self._next, f"entry {self._next} is missing")
+        if chain(self.hash, entry) != entry.hash:
+            self.find(entry.seq, "the hash does not match the entry and the hash before it")
+        if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
+            self.find(entry.seq, "category, description or metadata do not match their hash")
+        totals: dict[str, int] = {}
+        for number, line in enumerate(entry.postings):
+            totals[line.asset] = totals.get(line.asset, 0) + line.amount
+            account_id = line.account_id
+            self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
+            self._counts[account_id] = count = self._counts.get(account_id, 0) + 1
+            if count % MARK_EVERY == 0:
+                self.marks[account_id, entry.seq, number] = (count, sums)
+        if any(totals.values()):
+            self.find(entry.seq, "debits and credits differ")
+        self.entries += 1
+        self.transactions += bool(entry.postings)
+        self.postings += len(entry.postings)
+        self.hash = entry.hash
+        self._next = entry.seq + 1
+
+    def finish(self, head_seq: int, head_hash: bytes) -> None:
+        """Compare the journal's head with the last entry fed."""
+        if self._next <= head_seq:
+            self.find(self._next, f"entry {self._next} is missing")
+        self.compare_hash("the journal's head", head_hash)
+
+    def compare_sums(self, name: str, kept: Mapping[int, Sums]) -> None:
+        """Compare sums kept elsewhere, of all accounts, with those of the entries fed so far."""
+        for account_id in sorted(kept.keys() | self.sums.keys()):
+            if kept.get(account_id, Sums()) != self.sums.get(account_id, Sums()):
+                self.find(None, f"{name} of account {account_id} differ from the sum of its postings")
+
+    def compare_some_sums(self, name: str, kept: Mapping[int, Sums]) -> None:
+        """Like `compare_sums`, for accounts that are kept only."""
+        for account_id, sums in sorted(kept.items()):
+            if sums != self.sums.get(account_id, Sums()):
+                self.find(None, f"{name} of account {account_id} differ from the sum of its postings")
+
+    def compare_marks(self, kept: Mapping[tuple[int, int, int], tuple[int, Sums]]) -> None:
+        """Compare the marks kept with those of the entries fed so far."""
+        for account_id, seq, line in sorted(kept.keys() | self.marks.keys()):
+            if kept.get((account_id, seq, line)) != self.marks.get((account_id, seq, line)):
+                self.find(seq, f"the mark of account {account_id} differs from the sum of its postings")
+
+    def compare_hash(self, name: str, kept: bytes) -> None:
+        """Compare a head's hash with that of the last entry fed."""
+        if kept != self.hash:
+            self.find(None, f"{name} has a hash that is not that of its entry")
+
+
+async def verify(
+    connection: Connection, tenant_id: UUID, *, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> Report:
+    """Verify a tenant's journal up to its present head, in short pages, while the ledger goes on working.
+
+    `progress` is told the entries done and their total. Raises `NotFound` for an unknown tenant.
+    """
+    balances = await _fetch(connection, tenant_id, _queries.projected_balances)
+    marks = await _fetch(connection, tenant_id, _queries.projected_marks)
+    head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
+    if not head:
+        raise NotFound("there is no such tenant")
+    head_seq, head_hash = head[0][:2]
+    audit = Audit(tenant_id)
+    # What each kept thing is compared at, in the order of the entries at which it stands.
+    checks: list[tuple[int, Callable[[], None]]] = []
+    if balances:
+        checks.append((balances[0][0], lambda: _check_balances(audit, balances)))
+    if marks:
+        checks.append((marks[0][0], lambda: _check_marks(audit, marks)))
+    checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
+    checks.sort(key=lambda check: check[0])
+    await _feed(connection, tenant_id, audit, checks, head_seq, progress)
+    audit.finish(head_seq, head_hash)
+    return Report(
+        tenant_id=tenant_id,
+        entries=audit.entries,
+        transactions=audit.transactions,
+        postings=audit.postings,
+        accounts=len(audit.sums),
+        head=head_seq,
+        hash=audit.hash,
+        projections={name: found[0][0] for name, found in (("balances", balances), ("marks", marks)) if found},
+        findings=audit.findings,
+    )
+
+
+async def _feed(
+    connection: Connection,
+    tenant_id: UUID,
+    audit: Audit,
+    checks: list[tuple[int, Callable[[], None]]],
+    head_seq: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    for first in range(1, head_seq + 1, PAGE):
+        seqs = range(first, min(first + PAGE, head_seq + 1))
+        async with tenant_scope(connection, tenant_id):
+            entries = await rows.read_entries(connection, tenant_id, seqs)
+        for entry in entries:
+            while checks and checks[0][0] < entry.seq:
+                checks.pop(0)[1]()
+            audit.feed(entry)
+        progress(seqs[-1], head_seq)
+    for _, check in checks:
+        check()
+
+
+def _check_balances(audit: Audit, found: Sequence[rows.Row]) -> None:
+    audit.compare_hash("the balances projection", found[0][1])
+    audit.compare_sums("projected balances", _sums(found))
+
+
+def _check_marks(audit: Audit, found: Sequence[rows.Row]) -> None:
+    audit.compare_hash("the marks projection", found[0][1])
+    audit.compare_marks({(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[2]})
+
+
+def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:
+    return {row[2]: rows.sums(*row[3:]) for row in found if row[2] is not None}
+
+
+async def _fetch(connection: Connection, tenant_id: UUID, query: Any) -> Sequence[rows.Row]:
+    async with tenant_scope(connection, tenant_id):
+        cursor = await connection.execute(query, {"tenant_id": tenant_id}, binary=True)
+    return await cursor.fetchall()
