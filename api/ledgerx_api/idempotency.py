@@ -9,7 +9,7 @@ from ledgerx.errors import InvalidIdempotencyKey, MissingIdempotencyKey
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
 MAX_KEY_CHARACTERS = 255
-_VERSION = b"1"
+_VERSION = 1
 
 
 def parse_key(header: str | None) -> str:
@@ -32,8 +32,6 @@ def parse_key(header: str | None) -> str:
 
 def fingerprint(operation: str, target: str, actor: str, body: bytes) -> bytes:
     """16 bytes that tell requests apart: the body counts as given, but not its white space and order of members."""
-    canonical = msgspec.json.encode(msgspec.json.decode(body), order="deterministic") if body else b""
-    digest = hashlib.sha256()
-    for part in (_VERSION, operation.encode(), target.encode(), actor.encode(), canonical):
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.digest()[:16]
+    content = msgspec.json.decode(body) if body else None
+    canonical = msgspec.json.encode((_VERSION, operation, target, actor, content), order="deterministic")
+    return hashlib.sha256(canonical).digest()[:16]

@@ -11,12 +11,13 @@ from opentelemetry import propagate, trace
 from ledgerx import telemetry
 
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACING = telemetry.tracing_enabled()
 _tracer = trace.get_tracer("ledgerx.api")
 
 
 def traceparent(headers: Mapping[str, str]) -> str | None:
     """The trace that a command belongs to: the current span where spans are made, else what the caller sent."""
-    if telemetry.tracing_enabled():
+    if _TRACING:
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
         return carrier.get("traceparent")
@@ -26,7 +27,7 @@ def traceparent(headers: Mapping[str, str]) -> str | None:
 
 def traced(app: ASGIApp) -> ASGIApp:
     """Wrap `app` so that every HTTP request is a span of the caller's trace; as it is when spans go nowhere."""
-    if not telemetry.tracing_enabled():
+    if not _TRACING:
         return app
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:

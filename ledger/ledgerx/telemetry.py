@@ -18,11 +18,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ledgerx import __version__
 
+_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
 
 def configure(part: str, *, level: str = "INFO") -> None:
     """Set up logging and tracing for the deployable `part` ("api", "relay", "streams", ...)."""
     _configure_logs(part, level)
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    if tracing_enabled():
         resource = Resource.create({SERVICE_NAME: f"ledgerx-{part}", SERVICE_VERSION: __version__})
         provider = TracerProvider(resource=resource)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -31,7 +33,7 @@ def configure(part: str, *, level: str = "INFO") -> None:
 
 def tracing_enabled() -> bool:
     """Whether spans go anywhere; hot paths skip making them when not."""
-    return isinstance(trace.get_tracer_provider(), TracerProvider)
+    return bool(os.environ.get(_OTLP_ENDPOINT))
 
 
 def _configure_logs(part: str, level: str) -> None:
