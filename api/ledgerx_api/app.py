@@ -1,5 +1,6 @@
 """The composition root of the API."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from ledgerx import __version__, database
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
+from ledgerx.partitions import keep_partitions_ahead
 from ledgerx_api import access, metrics, problems, tracing
 from ledgerx_api.routes import accounts, auth, health, transactions
 from ledgerx_api.settings import ApiSettings
@@ -38,8 +40,10 @@ def create_app(settings: ApiSettings) -> Litestar:
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         await pool.open()
+        partitions = asyncio.create_task(keep_partitions_ahead(pool.connection))
         _log.info("started", version=__version__)
         yield
+        partitions.cancel()
         await engine.drain()
         await pool.close()
         _log.info("drained and stopped")

@@ -68,6 +68,8 @@ def _configure_logs(part: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # psycopg warns of each pipeline that an error ended, and the error itself is reported by whoever meets it.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def _add_part(part: str) -> structlog.typing.Processor:

@@ -16,6 +16,7 @@ from time import monotonic
 import msgspec
 import psutil
 
+from ledgerx_cli.failures import CommandFailed
 from ledgerx_cli.progress import PartCrashed, PartKilled, PartReady, PartStarting, PartStopped, Report
 
 _FIRST_RETRY_S = 0.5
@@ -38,7 +39,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     stop_timeout_s: float = 20
 
 
-class PartFailed(Exception):
+class PartFailed(CommandFailed):
     """A part ended, or took too long, before it was ready."""
 
 
@@ -78,12 +79,12 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop all parts, the last started first; what outlives its time to stop is killed."""
-        children = list(reversed(self._children.values()))
-        watches = [child.watch for child in children if child.watch]
+        watches = [child.watch for child in self._children.values() if child.watch]
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
-        for child in children:
+        while self._children:
+            _, child = self._children.popitem()
             if child.process is not None:
                 await self._end(child.part, child.process)
 

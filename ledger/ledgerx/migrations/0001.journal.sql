@@ -260,14 +260,18 @@ AS $$
 DECLARE
     first_day date := (now() AT TIME ZONE 'UTC')::date;
     day date;
+    name text;
     made integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('ledgerx.outbox_partitions'));
     FOR day IN SELECT first_day + n FROM generate_series(0, least(days_ahead, 31)) AS n LOOP
-        IF to_regclass(format('ledgerx.outbox_%s', to_char(day, 'YYYYMMDD'))) IS NULL THEN
+        name := 'outbox_' || to_char(day, 'YYYYMMDD');
+        IF to_regclass('ledgerx.' || name) IS NULL THEN
+            -- Made and then attached: CREATE TABLE ... PARTITION OF would stop all writers while it waits for its lock.
+            EXECUTE format('CREATE TABLE ledgerx.%I (LIKE ledgerx.outbox INCLUDING ALL)', name);
             EXECUTE format(
-                'CREATE TABLE ledgerx.outbox_%s PARTITION OF ledgerx.outbox FOR VALUES FROM (%L) TO (%L)',
-                to_char(day, 'YYYYMMDD'), day::text || ' 00:00:00+00', (day + 1)::text || ' 00:00:00+00'
+                'ALTER TABLE ledgerx.outbox ATTACH PARTITION ledgerx.%I FOR VALUES FROM (%L) TO (%L)',
+                name, day::text || ' 00:00:00+00', (day + 1)::text || ' 00:00:00+00'
             );
             made := made + 1;
         END IF;

@@ -43,8 +43,9 @@ def unprivileged(command: Sequence[str], *, reaching: Sequence[Path]) -> tuple[s
         raise ConfigurationError("PostgreSQL does not run as root, and there is no setpriv to change the account")
     account = pwd.getpwnam(_ACCOUNT)
     handover = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-    if any(_is_closed(path) for path in reaching):
-        right = _passage_right()
+    closed = [path for path in reaching if _is_closed(path)]
+    if closed:
+        right = _passage_right(closed[0])
         # The last flag: access(2) ignores capabilities after a change of the account otherwise.
         handover += [f"--inh-caps=+{right}", f"--ambient-caps=+{right}", "--securebits=+no_setuid_fixup"]
     return (*handover, *command)
@@ -54,10 +55,10 @@ def _is_closed(path: Path) -> bool:
     return not all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
 
 
-def _passage_right() -> str:
+def _passage_right(path: Path) -> str:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
     for right, bit in _PASSAGE_RIGHTS.items():
         if effective >> bit & 1:
             return right
-    raise ConfigurationError(f"PostgreSQL runs as {_ACCOUNT}, which cannot pass through the directories above")
+    raise ConfigurationError(f"PostgreSQL runs as {_ACCOUNT}, which cannot pass through the directories above {path}")

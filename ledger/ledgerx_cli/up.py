@@ -1,0 +1,241 @@
+"""`ledgerx up`: the whole platform on one machine."""
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from time import monotonic
+
+import msgspec
+from cyclopts.types import Port
+
+from ledgerx import settings
+from ledgerx.errors import ConfigurationError
+from ledgerx.keys import write_new_keyset
+from ledgerx.migrate import migrate
+from ledgerx.settings import Secret
+from ledgerx_cli import demo, display
+from ledgerx_cli.data_directory import DataDirectory, read_json, write_private_json
+from ledgerx_cli.embedded import kafka
+from ledgerx_cli.embedded.postgres import Postgres
+from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
+from ledgerx_cli.platform import Platform
+from ledgerx_cli.ports import LOOPBACK, free_port, is_free
+from ledgerx_cli.progress import DatabaseReady, Downloading, Event, LeftoversStopped, PartReady, Ready, Report
+from ledgerx_cli.roles import ROLES, Database, set_passwords
+from ledgerx_cli.supervisor import Part, Supervisor, stop_leftovers
+
+DATABASE = "ledgerx"
+_READY_TIMEOUT_S = 2
+# Longer than a part takes to finish the work in hand.
+_STOP_TIMEOUT_S = 30
+
+
+class Servers(msgspec.Struct, frozen=True):
+    """Real servers that take the place of the embedded ones.
+
+    `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers.
+    """
+
+    database_url: Secret | None = None
+    kafka: str | None = None
+
+
+class Passwords(msgspec.Struct, frozen=True):
+    """The passwords of the embedded database's administrator and of the platform's roles."""
+
+    admin: str
+    roles: dict[str, str]
+
+
+def up(*, port: Port = 8080, data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
+    """Run the whole platform on this machine until Ctrl-C.
+
+    Parameters
+    ----------
+    port
+        Port of the API on 127.0.0.1.
+    data
+        Directory that keeps everything; a second start goes on from there.
+    json
+        Show one JSON object a line; the event "ready" has the URLs.
+
+    """
+    directory = DataDirectory(data)
+    # Its complaints about a broker that is not there yet are not for the user.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    with directory.locked(), display.json_lines() if json else display.human() as report:
+        asyncio.run(_Up(directory, settings.load(Servers), port, report).run())
+
+
+class _Up:
+    def __init__(self, directory: DataDirectory, servers: Servers, port: int, report: Report) -> None:
+        self._directory = directory
+        self._servers = servers
+        self._port = port
+        self._base_url = f"http://{LOOPBACK}:{port}"
+        self._show = report
+        self._supervisor = Supervisor(run=directory.run, logs=directory.logs, report=self._report)
+        self._platform: Platform | None = None
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Start everything, wait for a signal, stop everything."""
+        loop = asyncio.get_running_loop()
+        running = asyncio.create_task(self._start_and_stay())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt, running)
+        try:
+            await running
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        finally:
+            self._stopping = True
+            self._directory.platform.unlink(missing_ok=True)
+            await self._supervisor.stop()
+
+    def _interrupt(self, running: asyncio.Task[None]) -> None:
+        # A second signal must not cut the orderly stop short; every step of that has a time-out.
+        if not self._stopping:
+            self._stopping = True
+            running.cancel()
+
+    def _report(self, event: Event) -> None:
+        # A part that was started again has a new process id.
+        if isinstance(event, PartReady) and self._platform is not None:
+            self._publish(self._platform)
+        self._show(event)
+
+    async def _start_and_stay(self) -> None:
+        began = monotonic()
+        if leftovers := await asyncio.to_thread(stop_leftovers, self._directory.run):
+            self._report(LeftoversStopped(tuple(leftovers)))
+        if not is_free(self._port):
+            raise ConfigurationError(f"port {self._port} is in use: choose another one with --port")
+        async with _first_failure(), asyncio.TaskGroup() as group:
+            starting_database = group.create_task(self._start_database())
+            starting_kafka = group.create_task(self._start_kafka())
+        database, bootstrap = starting_database.result(), starting_kafka.result()
+        management = {"relay": free_port(), "streams": free_port(), "api": self._port}
+        async with _first_failure(), asyncio.TaskGroup() as group:
+            for part in self._parts(database, bootstrap, management):
+                group.create_task(self._supervisor.start(part))
+        self._publish(
+            Platform(
+                base_url=self._base_url,
+                database=database,
+                kafka=bootstrap,
+                management={part: f"http://{LOOPBACK}:{port}" for part, port in management.items()},
+                pids=self._supervisor.pids,
+            )
+        )
+        self._report(
+            Ready(
+                base_url=self._base_url,
+                docs_url=f"{self._base_url}/docs",
+                logs=str(self._directory.logs),
+                demo=str(self._directory.demo),
+                demo_netrc=str(self._directory.demo_netrc),
+                after_s=round(monotonic() - began, 2),
+            )
+        )
+        await asyncio.Event().wait()
+
+    async def _start_database(self) -> Database:
+        admin_url = await self._admin_url()
+        began = monotonic()
+        await asyncio.to_thread(migrate, admin_url)
+        database = await asyncio.to_thread(set_passwords, admin_url, self._passwords().roles)
+        if not self._directory.keys.exists():
+            write_new_keyset(self._directory.keys)
+        await demo.provide(self._directory, owner_url=database.owner_url, base_url=self._base_url, host=LOOPBACK)
+        self._report(DatabaseReady(after_s=round(monotonic() - began, 2)))
+        return database
+
+    async def _admin_url(self) -> str:
+        if self._servers.database_url is not None:
+            return self._servers.database_url.reveal()
+        server = Postgres(directory=self._directory.postgres, password=self._passwords().admin)
+        await asyncio.to_thread(server.initialise)
+        await self._supervisor.start(server.part())
+        await asyncio.to_thread(server.create_database, DATABASE)
+        return server.url(DATABASE)
+
+    async def _start_kafka(self) -> str:
+        bootstrap = self._servers.kafka
+        if bootstrap is None:
+            broker = await asyncio.to_thread(kafka.prepare, self._directory.kafka, progress=self._downloaded)
+            await self._supervisor.start(broker.part())
+            bootstrap = broker.bootstrap
+        await kafka.create_topics(bootstrap)
+        return bootstrap
+
+    def _downloaded(self, done_bytes: int, total_bytes: int) -> None:
+        # Runs in the thread of the download, which nothing else can end.
+        if self._stopping:
+            raise InterruptedError
+        self._report(Downloading(done_bytes, total_bytes))
+
+    def _passwords(self) -> Passwords:
+        try:
+            return read_json(self._directory.secrets, Passwords)
+        except FileNotFoundError:
+            passwords = Passwords(
+                admin=secrets.token_urlsafe(24), roles={role: secrets.token_urlsafe(24) for role in ROLES}
+            )
+            write_private_json(self._directory.secrets, passwords)
+            return passwords
+
+    def _parts(self, database: Database, bootstrap: str, management: Mapping[str, int]) -> Iterator[Part]:
+        """The platform's own parts; the last one is stopped first."""
+        urls = {"relay": database.relay_url, "streams": database.streams_url, "api": database.api_url}
+        for name, port in management.items():
+            environment = {"LEDGERX_DATABASE_URL": urls[name]}
+            if name == "api":
+                environment |= {
+                    "LEDGERX_HOST": LOOPBACK,
+                    "LEDGERX_PORT": str(port),
+                    "LEDGERX_KEYS": str(self._directory.keys),
+                    "LEDGERX_ISSUER": self._base_url,
+                }
+            else:
+                environment |= {"LEDGERX_KAFKA": bootstrap, "LEDGERX_MANAGEMENT_PORT": str(port)}
+            yield Part(
+                name=name,
+                # -P: a directory below the current one must not be taken for a package.
+                command=(sys.executable, "-P", "-m", "ledgerx_cli", name),
+                environment=environment,
+                ready=partial(asyncio.to_thread, _is_ready, port),
+                stop_timeout_s=_STOP_TIMEOUT_S,
+            )
+
+    def _publish(self, platform: Platform) -> None:
+        self._platform = msgspec.structs.replace(platform, pids=self._supervisor.pids)
+        write_private_json(self._directory.platform, self._platform)
+
+
+@asynccontextmanager
+async def _first_failure() -> AsyncIterator[None]:
+    """Of failures side by side, raise the first alone: the others follow from it."""
+    try:
+        yield
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def _is_ready(port: int) -> bool:
+    connection = HTTPConnection(LOOPBACK, port, timeout=_READY_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
