@@ -4,7 +4,9 @@ from pathlib import Path
 
 import msgspec
 
+from ledgerx import settings
 from ledgerx.errors import ConfigurationError
+from ledgerx.settings import Secret
 from ledgerx_cli.data_directory import DataDirectory, read_json
 from ledgerx_cli.roles import Database
 
@@ -31,6 +33,10 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
         return f"Demo(tenant={self.tenant!r}, client_id={self.client_id!r})"
 
 
+class _Owner(msgspec.Struct, frozen=True):
+    database_url: Secret | None = None
+
+
 def find(data: Path) -> Platform:
     """The platform that runs on the data directory `data`. Raises `ConfigurationError` when there is none."""
     directory = DataDirectory(data)
@@ -48,3 +54,12 @@ def demo(data: Path) -> Demo:
         return read_json(DataDirectory(data).demo, Demo)
     except FileNotFoundError:
         raise ConfigurationError(f"{data} holds no demo tenant: run `ledgerx up` once") from None
+
+
+def owner_url(data: Path) -> str:
+    """The libpq URL of the schema's owner: `LEDGERX_DATABASE_URL`, else that of the platform running on `data`.
+
+    Raises `ConfigurationError` where there is neither.
+    """
+    given = settings.load(_Owner).database_url
+    return given.reveal() if given else find(data).database.owner_url

@@ -1,32 +1,17 @@
 """`ledgerx tenant`."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
 
-from ledgerx import settings
 from ledgerx.database import connect
-from ledgerx.settings import Secret
 from ledgerx.tenancy import ClientCredentials, Scope, create_client, create_tenant
-from ledgerx_cli import platform
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
+from ledgerx_cli.platform import owner_url
 
 app = App(name="tenant", help="Manage tenants.")
-
-
-class OwnerSettings(msgspec.Struct, frozen=True):
-    """`LEDGERX_DATABASE_URL` is the libpq URL of the schema's owner; without it a running platform's is used."""
-
-    database_url: Secret | None = None
-
-
-def owner_url(data: Path) -> str:
-    """The URL to log in with as the schema's owner. Raises `ConfigurationError`."""
-    given = settings.load(OwnerSettings).database_url
-    return given.reveal() if given else platform.find(data).database.owner_url
 
 
 @app.command

@@ -70,7 +70,11 @@ async def _run(requests: Iterator[bytes], host: str, port: int, connections: int
         loop.call_later(duration_s, state.stop)
     for client in clients:
         client.send_next()
-    await asyncio.gather(*(client.finished for client in clients))
+    try:
+        await asyncio.gather(*(client.finished for client in clients))
+    finally:
+        for client in clients:
+            client.close()
     return Load(
         latencies_ns=state.latencies_ns,
         errors=dict(state.errors),
@@ -106,7 +110,7 @@ class _Client(asyncio.Protocol):
     def send_next(self) -> None:
         request = next(self._state.requests, None)
         if request is None:
-            self._finish(None)
+            self.finished.set_result(None)
         else:
             self._sent_ns = time.perf_counter_ns()
             self._transport.write(request)
@@ -115,7 +119,8 @@ class _Client(asyncio.Protocol):
         try:
             response = self._reader.feed(data)
         except ProtocolError as error:
-            self._finish(error)
+            self.finished.set_exception(error)
+            self.close()
             return
         if response is None:
             return
@@ -126,14 +131,10 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.finished.done():
-            self._finish(ConnectionError(f"the server closed a connection that waited for its answer: {exc or 'EOF'}"))
+            self.finished.set_exception(ConnectionError("the server closed a connection before its answer"))
 
-    def _finish(self, error: Exception | None) -> None:
-        if error is None:
-            self.finished.set_result(None)
-        else:
-            self.finished.set_exception(error)
-        self._transport.close()
+    def close(self) -> None:
+        self._transport.abort()
 
 
 def error_name(response: Response) -> str:

@@ -1,7 +1,7 @@
 """What the processes of a platform use, read from the operating system.
 
-A part is a process and all that descend from it. Processes that ended in between count as well: their CPU time moves
-to the parent that waited for them.
+A part is a process and all that descend from it. On Linux those that ended in between count as well: their CPU time
+moves to the parent that waited for them.
 """
 
 from collections.abc import Mapping
