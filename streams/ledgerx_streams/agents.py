@@ -1,0 +1,110 @@
+"""The Faust agents: each carries the journal topic into one projection.
+
+Faust commits the end of the first unbroken run of acknowledged offsets, wherever that begins. So messages are
+acknowledged in the order of their partition, and only after their rows are committed: an offset never overtakes them.
+`Stream.take` acknowledges what it handed out even if the agent failed on it, so batches are made here instead: of just
+what waits, without a timer.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+import psycopg
+import stamina
+import structlog
+from faust.types import EventT, StreamT, TopicT
+from prometheus_client import Counter
+
+from ledgerx.events import JournalMessage, decode
+from ledgerx_streams.projector import Projector
+
+_MESSAGES_PER_BATCH = 16
+_TENANTS_AT_ONCE = 4
+_LONGEST_PAUSE_S = 10.0
+
+_POISON = Counter("ledgerx_projection_poison_messages", "Messages sent to the dead letters.", ["projection"])
+
+_log = structlog.get_logger()
+
+
+class JournalAgent:
+    """Applies the messages of a journal topic to one projection; sends those it cannot apply to `dead_letters`."""
+
+    def __init__(self, projector: Projector, dead_letters: TopicT) -> None:
+        self._projector = projector
+        self._dead_letters = dead_letters
+        self._tenants = asyncio.Semaphore(_TENANTS_AT_ONCE)
+        self._poison = _POISON.labels(projector.name)
+
+    async def run(self, stream: StreamT[bytes]) -> None:
+        """Consume `stream` until cancelled."""
+        stream.enable_acks = False
+        waiting: asyncio.Queue[EventT[bytes]] = asyncio.Queue(_MESSAGES_PER_BATCH)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_collect(stream, waiting))
+            while True:
+                events = [await waiting.get()]
+                while not waiting.empty():
+                    events.append(waiting.get_nowait())
+                await self._apply(events)
+                for event in events:
+                    await stream.ack(event)
+
+    async def _apply(self, events: Sequence[EventT[bytes]]) -> None:
+        by_tenant: dict[UUID, list[tuple[EventT[bytes], JournalMessage]]] = defaultdict(list)
+        for event in events:
+            try:
+                message = _decode(event)
+            except ValueError as error:
+                await self._bury(event, error)
+            else:
+                by_tenant[message.tenant].append((event, message))
+        async with asyncio.TaskGroup() as tasks:
+            for tenant_id, received in by_tenant.items():
+                tasks.create_task(self._apply_to_tenant(tenant_id, received))
+
+    async def _apply_to_tenant(self, tenant_id: UUID, received: Sequence[tuple[EventT[bytes], JournalMessage]]) -> None:
+        try:
+            async for attempt in stamina.retry_context(
+                on=_is_transient, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S
+            ):
+                with attempt:
+                    async with self._tenants:
+                        await self._projector.apply(tenant_id, [message for _, message in received])
+        except (ValueError, psycopg.Error) as error:
+            if len(received) == 1:
+                await self._bury(received[0][0], error)
+            else:
+                for one in received:
+                    await self._apply_to_tenant(tenant_id, [one])
+
+    async def _bury(self, event: EventT[bytes], error: Exception) -> None:
+        self._poison.inc()
+        message = event.message
+        where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+        _log.error("poison message", projection=self._projector.name, reason=str(error), **where)
+        reason = {"projection": self._projector.name, "reason": f"{type(error).__name__}: {error}", **where}
+        headers = [*(message.headers or ()), *((name, str(value).encode()) for name, value in reason.items())]
+        await (await self._dead_letters.send(key=message.key, value=message.value, headers=headers))
+
+
+async def _collect(stream: StreamT[bytes], waiting: asyncio.Queue[EventT[bytes]]) -> None:
+    async for event in stream.events():
+        await waiting.put(event)
+
+
+def _decode(event: EventT[bytes]) -> JournalMessage:
+    message = decode(event.value or b"")
+    numbers = [entry.seq for entry in message.entries]
+    if not numbers or numbers != list(range(message.first, message.last + 1)):
+        raise ValueError(f"the entries are not those from {message.first} to {message.last}")
+    if message.hash != message.entries[-1].hash:
+        raise ValueError("the hash is not that of the last entry")
+    return message
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether the database may take the same rows later; rows that it finds wrong it never takes."""
+    return isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError | psycopg.IntegrityError)

@@ -1,0 +1,84 @@
+"""The Faust worker: one agent for each projection, all on the journal topic."""
+
+import asyncio
+import logging
+import signal
+import tempfile
+from typing import Any
+
+import msgspec
+import structlog
+import uvloop
+
+from ledgerx import database, telemetry
+from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.settings import Secret, load
+from ledgerx_streams import management, topics
+from ledgerx_streams.agents import JournalAgent
+from ledgerx_streams.faust_app import build_app, raw_topic
+from ledgerx_streams.projections.balances import BALANCES
+from ledgerx_streams.projections.marks import MARKS
+from ledgerx_streams.projector import Projector
+
+PROJECTIONS = (BALANCES, MARKS)
+
+_MAX_CONNECTIONS = 8
+
+_log = structlog.get_logger()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`kafka` is a comma-separated list of bootstrap servers."""
+
+    database_url: Secret
+    kafka: str
+    management_host: str = "127.0.0.1"
+    management_port: int | None = None
+    log_level: str = "INFO"
+
+
+def main() -> int:
+    """Apply the journal topic to the projections until SIGTERM or SIGINT; return the exit code."""
+    settings = load(Settings)
+    telemetry.configure("streams", level=settings.log_level)
+    for chatty in ("aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return uvloop.run(_run_until_signalled(settings))
+
+
+async def _run_until_signalled(settings: Settings) -> int:
+    worker = asyncio.create_task(_run(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.cancel)
+    try:
+        await worker
+    except asyncio.CancelledError:
+        return 0
+    _log.critical("worker crashed")
+    return 1
+
+
+async def _run(settings: Settings) -> None:
+    """Return only when the worker crashed; Faust has logged the reason then."""
+    consuming = asyncio.Event()
+    pool = database.pool(settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS)
+    async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
+        await topics.prepare(settings.kafka)
+        with tempfile.TemporaryDirectory() as directory:
+            app = build_app(settings.kafka, directory)
+
+            @app.on_rebalance_complete.connect(weak=False)
+            async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
+                _log.info("consuming", partitions=sorted(tp.partition for tp in app.consumer.assignment()))
+                consuming.set()
+
+            journal = raw_topic(app, TOPIC_JOURNAL)
+            dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
+            for projection in PROJECTIONS:
+                agent = JournalAgent(Projector(projection, pool), dead_letters)
+                app.agent(journal, name=projection.name)(agent.run)
+            try:
+                await app.start()
+                await app.wait_until_stopped()
+            finally:
+                await app.stop()

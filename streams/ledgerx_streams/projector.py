@@ -1,0 +1,120 @@
+"""One projection of many tenants' journals, each entry applied once, in order and without a gap.
+
+The rows and the head move in one transaction, and the head only from where it was believed to be: a worker that lost
+a race, or does not know how a commit ended, finds out where the projection stands and plans anew.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from ledgerx.database import Pool, Queries, tenant_scope
+from ledgerx.events import JournalMessage
+from ledgerx_streams.backfill import read_page
+from ledgerx_streams.heads import Backfill, Fork, Head, Run, beginning, plan_run
+from ledgerx_streams.projections import Projection
+
+_ENTRIES = Counter("ledgerx_projection_entries", "Entries applied.", ["projection"])
+_BACKFILLED = Counter("ledgerx_projection_backfilled_entries", "Entries read from the tables.", ["projection"])
+_FORKS = Counter("ledgerx_projection_forks", "Tenants stopped because their journal forked.", ["projection"])
+_FRESHNESS = Histogram(
+    "ledgerx_projection_freshness_seconds",
+    "From the recording of an entry to the commit of its projection.",
+    ["projection"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600),
+)
+
+_log = structlog.get_logger()
+_queries = Queries("ledgerx_streams", "sql/heads.sql")
+
+
+class _HeadMovedError(Exception):
+    """Another worker advanced the head first."""
+
+
+class Projector:
+    """Applies journal messages to `projection`."""
+
+    def __init__(self, projection: Projection, pool: Pool) -> None:
+        self._projection = projection
+        self._pool = pool
+        # Where each tenant's projection stood when this worker last saw it.
+        self._heads: dict[UUID, Head] = {}
+        self._forked: set[UUID] = set()
+        self._entries = _ENTRIES.labels(projection.name)
+        self._backfilled = _BACKFILLED.labels(projection.name)
+        self._forks = _FORKS.labels(projection.name)
+        self._freshness = _FRESHNESS.labels(projection.name)
+
+    @property
+    def name(self) -> str:
+        """The projection's name."""
+        return self._projection.name
+
+    async def apply(self, tenant_id: UUID, messages: Sequence[JournalMessage]) -> None:
+        """Bring a tenant's projection up to the last of `messages`, which are in order; one call a tenant at a time.
+
+        A gap before a message is filled from the tables. A fork stops the tenant: from then on its messages are passed
+        over. Raises `psycopg.Error`; the same messages may be given again then.
+        """
+        while messages and tenant_id not in self._forked:
+            head = self._heads.get(tenant_id) or await self._load(tenant_id)
+            run = plan_run(head, messages)
+            if run.entries and not await self._write(tenant_id, head, run):
+                continue
+            self._heads[tenant_id] = run.head
+            messages = messages[run.taken :]
+            # What this worker remembers may be older than what another one wrote.
+            if run.obstacle and await self._load(tenant_id) == run.head:
+                messages = [*await self._overcome(tenant_id, run.obstacle), *messages]
+
+    async def _overcome(self, tenant_id: UUID, obstacle: Backfill | Fork) -> Sequence[JournalMessage]:
+        if isinstance(obstacle, Backfill):
+            async with self._pool.connection() as connection:
+                page = await read_page(connection, tenant_id, first=obstacle.first, last=obstacle.last)
+            if page is not None:
+                self._backfilled.inc(len(page.entries))
+                return [page]
+        self._forked.add(tenant_id)
+        self._forks.inc()
+        _log.error("journal forked, projection stopped", tenant=str(tenant_id), projection=self.name, at=obstacle)
+        return []
+
+    async def _load(self, tenant_id: UUID) -> Head:
+        head = beginning(tenant_id)
+        key = {"tenant_id": tenant_id, "projection": self.name}
+        async with self._pool.connection() as connection, tenant_scope(connection, tenant_id):
+            await connection.execute(_queries.begin, {**key, "seq": head.seq, "hash": head.hash})
+            rows = await connection.execute(_queries.find, key)
+        [(seq, entry_hash)] = await rows.fetchall()
+        self._heads[tenant_id] = head = Head(seq, entry_hash)
+        return head
+
+    async def _write(self, tenant_id: UUID, head: Head, run: Run) -> bool:
+        """Write a run and advance the head; False, and nothing written, if the head is not where it was."""
+        # Until the commit is known to have worked nobody knows where the head stands.
+        self._heads.pop(tenant_id, None)
+        try:
+            async with self._pool.connection() as connection, tenant_scope(connection, tenant_id):
+                advanced = await connection.execute(
+                    _queries.advance,
+                    {
+                        "tenant_id": tenant_id,
+                        "projection": self.name,
+                        "seq": run.head.seq,
+                        "hash": run.head.hash,
+                        "seq_before": head.seq,
+                        "hash_before": head.hash,
+                    },
+                )
+                await self._projection.write(connection, tenant_id, run.entries)
+                if await advanced.fetchone() is None:
+                    raise _HeadMovedError
+        except _HeadMovedError:
+            return False
+        self._entries.inc(len(run.entries))
+        self._freshness.observe((datetime.now(UTC) - run.entries[-1].recorded_at).total_seconds())
+        return True

@@ -1,0 +1,164 @@
+"""One session of the relay: one producer, one slot, and all that happens until one of the servers fails."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from typing import LiteralString, NoReturn
+
+import psycopg
+import structlog
+from aiokafka import AIOKafkaProducer
+from psycopg import errors
+
+from ledgerx.database import Connection, Queries
+from ledgerx_streams.relay import metrics
+from ledgerx_streams.relay.outbox_event import outbox_event
+from ledgerx_streams.relay.pgoutput import Commit, Decoder, Insert, Keepalive, Lsn, Row
+from ledgerx_streams.relay.replication import ReplicationStream, replication_stream
+from ledgerx_streams.relay.settings import Settings
+from ledgerx_streams.relay.slot import SlotHeldError, SlotState, new_slot, slot_state, snapshot_rows
+from ledgerx_streams.relay.window import Window
+
+PUBLICATION = "ledgerx"
+
+_sql = Queries("ledgerx_streams", "sql/relay.sql")
+_log = structlog.get_logger(__name__)
+
+_STANDBY_POLL_S = 1
+_CONFIRM_S = 1
+_FAREWELL_S = 5
+_PARTITIONS_S = 3600
+_PARTITION_DAYS_AHEAD = 7
+
+
+class Session:
+    """Carries the outbox over `producer`; `connection` is for all but the stream and the snapshot's rows.
+
+    `enter` is told each state (of `metrics.STATE`) as it begins.
+    """
+
+    def __init__(
+        self, settings: Settings, producer: AIOKafkaProducer, connection: Connection, enter: Callable[[str], None]
+    ) -> None:
+        self._url = settings.database_url.reveal()
+        self._slot = settings.relay_slot
+        self._heartbeat_s = settings.relay_heartbeat_s
+        self._producer = producer
+        self._connection = connection
+        self._enter = enter
+        self._window = Window(max_records=settings.relay_max_records, max_bytes=settings.relay_max_bytes)
+        self._heartbeat_position: Lsn = 0
+        self._heartbeat_at = 0.0
+        metrics.IN_FLIGHT_RECORDS.set_function(lambda: self._window.records)
+        metrics.IN_FLIGHT_BYTES.set_function(lambda: self._window.bytes)
+        metrics.LAG_SECONDS.set_function(self._lag_s)
+
+    async def run(self) -> NoReturn:
+        """Take the slot when it is free, and carry on until cancelled or failed; raises an exception group then."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_partitions())
+            tasks.create_task(self._measure_lag_bytes())
+            tasks.create_task(self._window.refusal())
+            while True:
+                try:
+                    match await slot_state(self._connection, self._slot):
+                        case SlotState.FREE:
+                            await self._stream(tasks)
+                        case SlotState.HELD:
+                            await self._stand_by()
+                        case SlotState.MISSING | SlotState.LOST:
+                            await self._snapshot()
+                except SlotHeldError:
+                    await self._stand_by()
+
+    async def _stand_by(self) -> None:
+        self._enter(metrics.STANDBY)
+        await asyncio.sleep(_STANDBY_POLL_S)
+
+    async def _snapshot(self) -> None:
+        async with new_slot(self._url, self._connection, self._slot) as snapshot:
+            self._enter(metrics.SNAPSHOT)
+            async with aclosing(snapshot_rows(self._url, snapshot)) as rows:
+                async for row in rows:
+                    await self._send(row)
+            await self._window.drained()
+        metrics.SNAPSHOTS.inc()
+        _log.info("snapshot carried", slot=self._slot)
+
+    async def _stream(self, tasks: asyncio.TaskGroup) -> None:
+        async with replication_stream(self._url, slot=self._slot, publication=PUBLICATION) as stream:
+            self._enter(metrics.STREAMING)
+            tasks.create_task(self._heartbeats())
+            confirming = tasks.create_task(self._confirm(stream))
+            try:
+                await self._carry(stream)
+            finally:
+                confirming.cancel()
+                await asyncio.wait({confirming})
+
+    async def _carry(self, stream: ReplicationStream) -> None:
+        decoder = Decoder()
+        while True:
+            match decoder.decode(await stream.receive()):
+                case Insert(row):
+                    await self._send(row)
+                case Commit(end):
+                    self._window.mark(end)
+                    metrics.TRANSACTIONS.inc()
+                case Keepalive(position, reply_requested):
+                    self._window.mark(position)
+                    if reply_requested:
+                        stream.confirm(self._window.acknowledged)
+
+    async def _send(self, row: Row) -> None:
+        event = outbox_event(row)
+        await self._window.room()
+        delivery = await self._producer.send(event.topic, event.value, event.key, headers=list(event.headers))
+        self._window.sent(delivery, event.size_bytes)
+        metrics.ROWS.inc()
+        metrics.BYTES.inc(event.size_bytes)
+
+    async def _confirm(self, stream: ReplicationStream) -> None:
+        """Confirm what Kafka has acknowledged; when cancelled, also what is still on its way, if that is soon."""
+        try:
+            while True:
+                stream.confirm(self._window.acknowledged)
+                await asyncio.sleep(_CONFIRM_S)
+        except asyncio.CancelledError:
+            with suppress(TimeoutError, psycopg.Error):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._window.drained()
+                    stream.confirm(self._window.acknowledged)
+                    await stream.finish()
+            raise
+
+    async def _heartbeats(self) -> NoReturn:
+        while True:
+            if not self._lag_s():
+                self._heartbeat_position = await self._number(_sql.heartbeat)
+                self._heartbeat_at = time.monotonic()
+            await asyncio.sleep(self._heartbeat_s)
+
+    def _lag_s(self) -> float:
+        arrived = self._window.acknowledged >= self._heartbeat_position
+        return 0 if arrived else time.monotonic() - self._heartbeat_at
+
+    async def _measure_lag_bytes(self) -> NoReturn:
+        while True:
+            metrics.LAG_BYTES.set(await self._number(_sql.lag, slot=self._slot))
+            await asyncio.sleep(self._heartbeat_s)
+
+    async def _keep_partitions(self) -> NoReturn:
+        while True:
+            try:
+                await self._number(_sql.make_partitions, days=_PARTITION_DAYS_AHEAD)
+            except errors.LockNotAvailable:
+                # Somebody reads the outbox for long. The partitions reach some days ahead, so the next try will do.
+                _log.warning("outbox partitions not made", retry_s=_PARTITIONS_S)
+            await asyncio.sleep(_PARTITIONS_S)
+
+    async def _number(self, query: LiteralString, **parameters: str | int) -> int:
+        cursor = await self._connection.execute(query, parameters)
+        [(number,)] = await cursor.fetchall()
+        return int(number)

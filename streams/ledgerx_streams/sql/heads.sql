@@ -1,0 +1,15 @@
+-- name: find
+-- Where a projection stands.
+SELECT seq, hash FROM ledgerx.projections WHERE tenant_id = %(tenant_id)s AND projection = %(projection)s;
+
+-- name: begin
+-- The head of a projection that holds nothing yet.
+INSERT INTO ledgerx.projections (tenant_id, projection, seq, hash)
+VALUES (%(tenant_id)s, %(projection)s, %(seq)s, %(hash)s)
+ON CONFLICT ON CONSTRAINT projections_pkey DO NOTHING;
+
+-- name: advance
+-- Moves a head on where it still stands as the caller believes, and locks it until the transaction ends.
+UPDATE ledgerx.projections SET seq = %(seq)s, hash = %(hash)s
+WHERE tenant_id = %(tenant_id)s AND projection = %(projection)s AND seq = %(seq_before)s AND hash = %(hash_before)s
+RETURNING seq;

@@ -1,0 +1,79 @@
+"""Real servers for the integration tests, started with what `ledgerx up` is made of."""
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ledgerx.migrate import migrate
+from ledgerx_cli.embedded import kafka
+from ledgerx_cli.embedded.kafka import Kafka
+from ledgerx_cli.embedded.postgres import Postgres
+from ledgerx_cli.roles import ROLES, Database, set_passwords
+from ledgerx_cli.supervisor import Supervisor
+
+PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def servers_directory() -> Iterator[Path]:
+    """A directory of the session, short enough for Unix sockets."""
+    directory = Path(tempfile.mkdtemp(prefix="ledgerx-"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def supervisor(servers_directory: Path) -> Iterator[tuple[Supervisor, asyncio.Runner]]:
+    """Runs the session's servers."""
+    with asyncio.Runner() as runner:
+        supervisor = Supervisor(run=servers_directory, logs=servers_directory, report=lambda _event: None)
+        yield supervisor, runner
+        runner.run(supervisor.stop())
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers_directory: Path, supervisor: tuple[Supervisor, asyncio.Runner]) -> Postgres:
+    """An embedded PostgreSQL with the migrated database `TEMPLATE`."""
+    server = Postgres(directory=servers_directory / "postgres", password=secrets.token_urlsafe(16))
+    server.initialise()
+    parts, runner = supervisor
+    runner.run(parts.start(server.part()))
+    server.create_database(TEMPLATE)
+    migrate(server.url(TEMPLATE))
+    return server
+
+
+@pytest.fixture(scope="session")
+def kafka_server(servers_directory: Path, supervisor: tuple[Supervisor, asyncio.Runner]) -> Kafka:
+    """An embedded Kafka with the platform's topics."""
+    server = kafka.prepare(servers_directory / "kafka", progress=lambda _done, _due: None)
+    parts, runner = supervisor
+    runner.run(parts.start(server.part()))
+    runner.run(kafka.create_topics(server.bootstrap))
+    return server
+
+
+@pytest.fixture
+def database(postgres_server: Postgres) -> Iterator[Database]:
+    """A fresh migrated database with the URLs of its roles."""
+    name = f"test_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE))
+        )
+        yield set_passwords(postgres_server.url(name), PASSWORDS)
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,)
+        ).fetchall()
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
+        ).fetchall()
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

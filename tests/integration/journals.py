@@ -1,0 +1,132 @@
+"""Journals written by the engine, for the tests of what the streams make of them."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ledgerx import database as db
+from ledgerx.commands import AnyCommand, Direction, Line, OpenAccount, Post
+from ledgerx.decide import Recorded
+from ledgerx.engine import Engine
+from ledgerx.events import decode
+from ledgerx.journal import AccountType
+from ledgerx.tenancy import create_tenant
+from ledgerx_cli.roles import Database
+
+# What the balances and the marks of some tenants are, and what they have to be from the postings alone.
+_BALANCES = "SELECT * FROM ledgerx.balances WHERE tenant_id = ANY(%s) ORDER BY tenant_id, account_id"
+_EXPECTED_BALANCES = """
+    SELECT tenant_id, account_id, coalesce(sum(amount) FILTER (WHERE layer = 0), 0),
+        coalesce(sum(amount) FILTER (WHERE layer = 1), 0), coalesce(sum(amount) FILTER (WHERE layer = 2), 0), max(seq)
+    FROM ledgerx.postings WHERE tenant_id = ANY(%s) GROUP BY tenant_id, account_id ORDER BY tenant_id, account_id
+"""
+_MARKS = "SELECT * FROM ledgerx.marks WHERE tenant_id = ANY(%s) ORDER BY tenant_id, account_id, seq, line"
+_EXPECTED_MARKS = """
+    SELECT * FROM (
+        SELECT tenant_id, account_id, seq, line, row_number() OVER upto AS postings,
+            coalesce(sum(amount) FILTER (WHERE layer = 0) OVER upto, 0),
+            coalesce(sum(amount) FILTER (WHERE layer = 1) OVER upto, 0),
+            coalesce(sum(amount) FILTER (WHERE layer = 2) OVER upto, 0)
+        FROM ledgerx.postings WHERE tenant_id = ANY(%s)
+        WINDOW upto AS (PARTITION BY tenant_id, account_id ORDER BY seq, line)
+    ) AS running WHERE postings %% 1000 = 0 ORDER BY tenant_id, account_id, seq, line
+"""
+
+
+class Journal:
+    """The journal of one tenant."""
+
+    def __init__(self, database: Database, engine: Engine, tenant_id: UUID) -> None:
+        self.tenant_id = tenant_id
+        self._database = database
+        self._engine = engine
+
+    async def open_accounts(self) -> None:
+        """Open `bank` and `users:0` to `users:4`, in one batch of six entries."""
+        codes = [("bank", AccountType.ASSET), *((f"users:{number}", AccountType.LIABILITY) for number in range(5))]
+        await self._record(*(OpenAccount(**_request(), code=code, asset="USD", type=kind) for code, kind in codes))
+
+    async def post(self, transactions: int, *, lines: int = 1) -> None:
+        """Record transactions as one batch, each with as many debits of `bank` and one credit of a user."""
+        await self._record(
+            *(
+                Post(
+                    **_request(),
+                    lines=(
+                        *[Line("bank", Direction.DEBIT, "0.01")] * lines,
+                        Line(f"users:{number % 5}", Direction.CREDIT, f"{lines / 100:.2f}"),
+                    ),
+                )
+                for number in range(transactions)
+            )
+        )
+
+    def payloads(self) -> list[bytes]:
+        """The values of the journal topic so far, one for each batch."""
+        with psycopg.connect(self._database.admin_url) as connection:
+            rows = connection.execute(
+                "SELECT payload FROM ledgerx.outbox WHERE tenant_id = %s ORDER BY first_seq", (self.tenant_id,)
+            )
+            return [payload.encode() for (payload,) in rows]
+
+    @property
+    def last(self) -> int:
+        """The number of the last entry."""
+        return decode(self.payloads()[-1]).last
+
+    async def _record(self, *commands: AnyCommand) -> None:
+        outcomes = await asyncio.gather(*(self._engine.run(self.tenant_id, command) for command in commands))
+        assert all(isinstance(outcome, Recorded) for outcome in outcomes)
+
+
+@asynccontextmanager
+async def open_engine(database: Database) -> AsyncIterator[Engine]:
+    """An engine on `database`."""
+    async with db.pool(database.api_url, application_name="test", max_size=2) as pool:
+        yield Engine(pool)
+
+
+async def new_journal(database: Database, engine: Engine) -> Journal:
+    """A new tenant's journal with its accounts opened."""
+    async with await db.connect(database.owner_url, application_name="test") as connection:
+        tenant_id = await create_tenant(connection, f"test/{secrets.token_hex(4)}")
+    journal = Journal(database, engine, tenant_id)
+    await journal.open_accounts()
+    return journal
+
+
+def ends(*journals: Journal) -> dict[tuple[UUID, str], int]:
+    """The heads of the projections that hold all of `journals`."""
+    return {
+        (journal.tenant_id, projection): journal.last for journal in journals for projection in ("balances", "marks")
+    }
+
+
+def assert_projected(database: Database, *journals: Journal) -> None:
+    """Assert that the projections hold all of `journals`, and what their postings say."""
+    assert ends(*journals).items() <= heads(database).items()
+    tenant_ids = [journal.tenant_id for journal in journals]
+    with psycopg.connect(database.admin_url) as connection:
+
+        def rows(query: LiteralString) -> list[TupleRow]:
+            return connection.execute(query, (tenant_ids,)).fetchall()
+
+        assert rows(_BALANCES) == rows(_EXPECTED_BALANCES)
+        assert rows(_MARKS) == rows(_EXPECTED_MARKS)
+
+
+def heads(database: Database) -> dict[tuple[UUID, str], int]:
+    """Where each tenant's projections stand."""
+    with psycopg.connect(database.admin_url) as connection:
+        rows = connection.execute("SELECT tenant_id, projection, seq FROM ledgerx.projections")
+        return {(tenant_id, projection): seq for tenant_id, projection, seq in rows}
+
+
+def _request() -> dict[str, Any]:
+    return {"idempotency_key": secrets.token_hex(8), "fingerprint": b"test", "actor": "test"}

@@ -1,0 +1,172 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import psutil
+import psycopg
+import pytest
+
+from ledgerx_cli import platform
+from ledgerx_cli.display import describe
+from ledgerx_cli.ports import free_port
+from ledgerx_cli.progress import Event, LeftoversStopped, PartCrashed, PartReady, PartStarting, PartStopped, Ready
+from ledgerx_cli.roles import Database
+
+COMMAND = (sys.executable, "-m", "ledgerx_cli")
+PARTS = {"postgres", "kafka", "relay", "streams", "api"}
+
+
+class Up:
+    """A running `ledgerx up --json`."""
+
+    def __init__(self, data: Path, **environment: str) -> None:
+        self.base_url = f"http://127.0.0.1:{(port := free_port())}"
+        self.process = subprocess.Popen(
+            [*COMMAND, "up", "--json", "--data", data, "--port", str(port)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+        self.events: list[Event] = []
+
+    def __enter__(self) -> Self:
+        self.ready = self.wait_for(lambda event: isinstance(event, Ready))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.returncode is None:
+            self.stop()
+
+    def wait_for(self, wanted: Callable[[Event], bool]) -> Event:
+        """Read events until one is wanted."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(msgspec.json.decode(line, type=Event))
+            if wanted(self.events[-1]):
+                return self.events[-1]
+        raise AssertionError(f"ended with code {self.process.wait()} after {self.events}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it and return the exit code."""
+        self.process.send_signal(number)
+        output, _ = self.process.communicate()
+        self.events += [msgspec.json.decode(line, type=Event) for line in output.splitlines()]
+        return self.process.returncode
+
+    def started_parts(self) -> set[str]:
+        return {event.part for event in self.events if isinstance(event, PartStarting)}
+
+    def stopped_parts(self) -> list[str]:
+        return [event.part for event in self.events if isinstance(event, PartStopped)]
+
+    def follow_the_welcome(self) -> list[Any]:
+        """Run the commands that a person copies from the terminal and return the answers."""
+        text = describe(self.ready)
+        commands = ["sh", "-ec", text[text.index("TOKEN=") :]]
+        answers = subprocess.run(commands, stdout=subprocess.PIPE, check=True).stdout
+        return [msgspec.json.decode(line) for line in answers.splitlines()]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def ledgerx(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_a_platform_starts_heals_stops_and_resumes(data: Path) -> None:
+    with Up(data) as up:
+        assert up.started_parts() == PARTS
+        demo = platform.demo(data)
+        assert demo.base_url == up.base_url
+        bank, user, transaction = up.follow_the_welcome()
+        assert (bank["code"], user["code"]) == ("bank", "users:1")
+        assert [posting["amount"] for posting in transaction["postings"]] == ["12.34", "12.34"]
+
+        first_pids = platform.find(data).pids
+        os.kill(first_pids["relay"], signal.SIGKILL)
+        up.wait_for(lambda event: isinstance(event, PartReady) and event.part == "relay")
+        assert any(isinstance(event, PartCrashed) and event.part == "relay" for event in up.events)
+
+        pids = platform.find(data).pids
+        assert {part for part in PARTS if pids[part] != first_pids[part]} == {"relay"}
+        assert up.stop() == 0
+        assert up.stopped_parts()[:3] == ["api", "streams", "relay"]
+        assert set(up.stopped_parts()) == PARTS
+        assert not any(map(psutil.pid_exists, pids.values()))
+
+    with Up(data) as up:
+        assert platform.demo(data) == msgspec.structs.replace(demo, base_url=up.base_url)
+        *_, replayed = up.follow_the_welcome()
+        assert replayed["hash"] == transaction["hash"]
+        assert up.stop(signal.SIGINT) == 0
+
+
+def test_what_a_killed_platform_left_is_stopped_before_the_next_start(data: Path) -> None:
+    with Up(data) as up:
+        orphans = platform.find(data).pids
+        up.stop(signal.SIGKILL)
+    assert all(map(psutil.pid_exists, orphans.values()))
+    with Up(data) as up:
+        assert isinstance(up.events[0], LeftoversStopped)
+        assert set(up.events[0].pids) == set(orphans.values())
+        assert not any(map(psutil.pid_exists, orphans.values()))
+
+
+def test_a_real_database_takes_the_place_of_the_embedded_one(data: Path, database: Database) -> None:
+    with Up(data, LEDGERX_DATABASE_URL=database.admin_url) as up:
+        assert up.started_parts() == PARTS - {"postgres"}
+        up.follow_the_welcome()
+        with psycopg.connect(database.admin_url) as connection:
+            assert connection.execute("SELECT count(*) FROM ledgerx.entries").fetchone() == (3,)
+
+
+def test_the_other_subcommands_find_the_platform_and_a_second_one_is_refused(data: Path) -> None:
+    with Up(data) as up:
+        made = ledgerx("tenant", "create", "acme", "--json", "--data", str(data))
+        assert made.returncode == 0
+        assert msgspec.json.decode(made.stdout).keys() == {"tenant", "tenant_id", "client_id", "client_secret"}
+        again = ledgerx("tenant", "create", "acme", "--data", str(data))
+        assert (again.returncode, again.stderr) == (1, 'ledgerx: there is a tenant named "acme" already\n')
+        second = ledgerx("up", "--data", str(data))
+        assert second.returncode == 1
+        assert second.stderr == f"ledgerx: {data} is in use by another platform (process {up.process.pid})\n"
+    gone = ledgerx("tenant", "create", "other", "--data", str(data))
+    assert gone.returncode == 1
+    assert gone.stderr.startswith(f"ledgerx: no platform is running on {data}")
+
+
+def test_verify_finds_what_a_superuser_changed(data: Path) -> None:
+    command = ("verify", "--tenant", "demo", "--data", str(data))
+    with Up(data) as up:
+        up.follow_the_welcome()
+        good = ledgerx(*command)
+        assert good.returncode == 0
+        assert good.stdout.startswith("entries: 3\ntransactions: 1\npostings: 2\naccounts: 2\nhead: 3 ")
+        with psycopg.connect(platform.find(data).database.admin_url) as connection:
+            connection.execute("SET session_replication_role = replica")  # the triggers that refuse sleep
+            connection.execute("UPDATE ledgerx.postings SET amount = 2 * amount WHERE seq = 3")
+        bad = ledgerx(*command, "--json")
+        assert bad.returncode == 1
+        report = msgspec.json.decode(bad.stdout)
+        assert (report["ok"], report["findings"][0]["seq"]) == (False, 3)
+        unknown = ledgerx("verify", "--tenant", "nobody", "--data", str(data))
+        assert (unknown.returncode, unknown.stderr) == (1, 'ledgerx: there is no tenant named "nobody"\n')
+
+
+def test_a_port_that_is_in_use_is_a_clear_error(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = ledgerx("up", "--data", str(data), "--port", str(port))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"ledgerx: port {port} is in use: choose another one with --port\n"

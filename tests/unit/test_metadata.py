@@ -1,0 +1,72 @@
+"""Metadata in its canonical form."""
+
+import json
+from typing import Any
+
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledgerx.errors import InvalidField
+from ledgerx.metadata import MAX_BYTES, canonical_metadata
+
+TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
+LEAVES = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXTS
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=12
+)
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4), st.booleans())
+def test_the_text_is_that_of_rfc_8785_however_it_was_written(value: dict[str, Any], ascii_only: bool) -> None:
+    raw = json.dumps(value, indent=1, ensure_ascii=ascii_only).encode()
+    assert canonical_metadata(raw) == rfc8785.dumps(value).decode()
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4))
+def test_canonical_text_is_canonical_already(value: dict[str, Any]) -> None:
+    text = canonical_metadata(json.dumps(value).encode())
+    assert canonical_metadata(text.encode()) == text
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[]",
+        b'"text"',
+        b"1",
+        b"",
+        b"{",
+        b'{"a": 1.5}',
+        b'{"a": 1.0}',
+        b'{"a": 1e3}',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 9007199254740993}',
+        b'{"a": ' + b"1" * 5_000 + b"}",
+        b'{"a": 1, "a": 1}',
+        b'{"a": {"b": 1, "b": 2}}',
+        b'{"a": "\\u0000"}',
+        b'{"a\\u0000": 1}',
+        b'{"a": ["\\u0000"]}',
+        b'{"a": [{"b": [["\\u0000"]]}]}',
+        b'{"a": "\\ud800"}',
+        b'{"\\udc00": 1}',
+        b'{"a": "\xff"}',
+        b'{"a": ' + b"[" * 8_000 + b"]" * 8_000 + b"}",
+        b'{"a": "' + b"x" * MAX_BYTES + b'"}',
+    ],
+)
+def test_what_would_read_back_differently_somewhere_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidField):
+        canonical_metadata(raw)
+
+
+def test_an_escaped_backslash_is_no_nul() -> None:
+    assert canonical_metadata(b'{"a": "\\\\u0000"}') == '{"a":"\\\\u0000"}'
+
+
+def test_the_limit_counts_bytes() -> None:
+    raw = b'{"a":"' + b"x" * (MAX_BYTES - 8) + b'"}'
+    assert len(canonical_metadata(raw)) == MAX_BYTES

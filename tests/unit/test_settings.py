@@ -1,0 +1,60 @@
+"""Settings read from the environment."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ledgerx.errors import ConfigurationError
+from ledgerx.settings import Secret, load
+
+
+class Example(msgspec.Struct, frozen=True):
+    database_url: Secret
+    keys: Path
+    port: int = 8080
+    rate: float = 0.5
+    quiet: bool = False
+    region: str | None = None
+    token: Secret | None = None
+
+
+REQUIRED = {"LEDGERX_DATABASE_URL": "postgresql://api:s3cret@db/ledger", "LEDGERX_KEYS": "/etc/keys.json"}
+
+
+def test_fields_come_from_prefixed_variables_of_their_type() -> None:
+    settings = load(Example, {**REQUIRED, "LEDGERX_PORT": "9000", "LEDGERX_QUIET": "true", "PORT": "1"})
+    assert settings.database_url.reveal() == REQUIRED["LEDGERX_DATABASE_URL"]
+    assert (settings.keys, settings.port, settings.quiet) == (Path("/etc/keys.json"), 9000, True)
+    assert (settings.rate, settings.region, settings.token) == (0.5, None, None)
+
+
+def test_an_optional_secret_is_one_too() -> None:
+    assert repr(load(Example, {**REQUIRED, "LEDGERX_TOKEN": "s3cret"}).token) == "Secret(***)"
+
+
+@pytest.mark.parametrize("missing", sorted(REQUIRED))
+def test_a_missing_variable_is_named(missing: str) -> None:
+    environ = {name: value for name, value in REQUIRED.items() if name != missing}
+    with pytest.raises(ConfigurationError, match=f"{missing} is not set"):
+        load(Example, environ)
+
+
+@pytest.mark.parametrize("variable", ["LEDGERX_PORT", "LEDGERX_RATE", "LEDGERX_QUIET"])
+def test_a_value_of_the_wrong_type_is_named_but_not_shown(variable: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(Example, {**REQUIRED, variable: "s3cret"})
+    assert variable in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_secret_never_shows_itself() -> None:
+    settings = load(Example, REQUIRED)
+    shown = f"{settings} {settings!r} {settings.database_url} {settings.database_url!r} {[settings.database_url]}"
+    assert "s3cret" not in shown
+
+
+def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**REQUIRED, "LEDGERX_PORT": "9001"}.items():
+        monkeypatch.setenv(name, value)
+    assert load(Example).port == 9001
