@@ -64,6 +64,7 @@ def create_app(settings: ApiSettings) -> Litestar:
             psycopg.Error: problems.answer_database,
             Exception: problems.answer_bug,
         },
+        responses=problems.RESPONSES,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
         logging_config=None,
@@ -76,6 +77,7 @@ def _openapi() -> OpenAPIConfig:
         version=__version__,
         description="A multi-tenant double-entry ledger.",
         path="/docs",
+        use_handler_docstrings=True,
         components=Components(
             security_schemes={
                 access.SECURITY_SCHEME: SecurityScheme(

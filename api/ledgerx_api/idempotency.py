@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from ledgerx.errors import InvalidIdempotencyKey, MissingIdempotencyKey
+from ledgerx.errors import InvalidIdempotencyKey, Malformed, MissingIdempotencyKey
 
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
@@ -31,7 +31,14 @@ def parse_key(header: str | None) -> str:
 
 
 def fingerprint(operation: str, target: str, actor: str, body: bytes) -> bytes:
-    """16 bytes that tell requests apart: the body counts as given, but not its white space and order of members."""
-    content = msgspec.json.decode(body) if body else None
+    """16 bytes that tell requests apart: the body counts as given, but not its white space and order of members.
+
+    Raises `Malformed` for a body that cannot be read back.
+    """
+    try:
+        content = msgspec.json.decode(body) if body else None
+    except (msgspec.DecodeError, UnicodeError):
+        # Metadata is not looked into before: there may be more to find than the body's own type told.
+        raise Malformed("the body holds a number out of range, or is not UTF-8") from None
     canonical = msgspec.json.encode((_VERSION, operation, target, actor, content), order="deterministic")
     return hashlib.sha256(canonical).digest()[:16]

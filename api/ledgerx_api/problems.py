@@ -8,6 +8,7 @@ import psycopg
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 
 from ledgerx.constraints import domain_error
 from ledgerx.errors import (
@@ -48,6 +49,23 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     code: str
     errors: Sequence[FieldError] | msgspec.UnsetType = msgspec.UNSET
+
+
+# What any operation may answer, for the OpenAPI document.
+RESPONSES = {
+    status: ResponseSpec(Problem, media_type=MEDIA_TYPE, generate_examples=False, description=description)
+    for status, description in {
+        400: "The request cannot be read.",
+        401: "No valid credentials.",
+        403: "The credentials do not reach this.",
+        404: "There is no such thing in this tenant.",
+        409: "The present state does not allow it.",
+        413: "The body is too large.",
+        415: "The body is of another media type.",
+        422: "The request breaks a rule; `code` says which.",
+        503: "Not now: retry with the same key after `Retry-After` seconds.",
+    }.items()
+}
 
 
 def problem_of(error: LedgerError) -> dict[str, Any]:

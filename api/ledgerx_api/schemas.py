@@ -45,7 +45,9 @@ Metadata = Annotated[
     ),
 ]
 
-_NONE = msgspec.Raw(b"null")
+
+def _no_metadata() -> msgspec.Raw:
+    return msgspec.Raw(b"null")
 
 
 class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +58,7 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     type: AccountType
     min_balance: Amount | None = None
     max_balance: Amount | None = None
-    metadata: Metadata = _NONE
+    metadata: Metadata = msgspec.field(default_factory=_no_metadata)
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +98,7 @@ class NewTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reference: Text | None = None
     category: Text | None = None
     description: Annotated[str, Meta(max_length=1000, pattern=_NO_NUL)] | None = None
-    metadata: Metadata = _NONE
+    metadata: Metadata = msgspec.field(default_factory=_no_metadata)
     effective_at: datetime | None = None
 
 

@@ -23,5 +23,4 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     token_ttl_s: int = 900
     database_connections: int = 8
     max_body_bytes: int = 1024 * 1024
-    drain_timeout_s: int = 20
     log_level: str = "INFO"

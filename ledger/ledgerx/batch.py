@@ -84,13 +84,8 @@ async def _write(
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)
         await run(_queries.delete_guarded, {"account_ids": unguarded})
-    kept = {
-        account_id: sums
-        for account_id, sums in decision.sums.items()
-        if account_id not in decision.accounts or decision.accounts[account_id].guarded
-    }
-    if kept:
-        await run(_queries.upsert_guarded, rows.sums_columns(kept))
+    if decision.sums:
+        await run(_queries.upsert_guarded, rows.sums_columns(decision.sums))
     for chunk in events.chunks(tenant_id, state.head.hash, entries):
         await run(
             _queries.insert_outbox,

@@ -98,7 +98,7 @@ def decide(state: State, commands: Sequence[AnyCommand], now: datetime) -> Decis
         head=ledger.head,
         entries=ledger.entries,
         accounts=ledger.changed_accounts,
-        sums=ledger.changed_sums,
+        sums=ledger.changed_guarded_sums,
     )
 
 
@@ -109,11 +109,17 @@ class _Ledger:
         self.head = state.head
         self.entries: list[Entry] = []
         self.changed_accounts: dict[int, Account] = {}
-        self.changed_sums: dict[int, tuple[Sums, int]] = {}
+        self._changed_sums: dict[int, tuple[Sums, int]] = {}
         self._now = now
         self._accounts = dict(state.accounts)
         self._sums = dict(state.sums)
         self._keys = dict(state.keys)
+
+    @property
+    def changed_guarded_sums(self) -> dict[int, tuple[Sums, int]]:
+        """The changed sums of the accounts that have limits in the end, each with the seq of its last change."""
+        guarded = {account.account_id for account in self._accounts.values() if account.guarded}
+        return {account_id: kept for account_id, kept in self._changed_sums.items() if account_id in guarded}
 
     def run(self, command: AnyCommand) -> Outcome:
         known = self._keys.get(command.idempotency_key)
@@ -133,12 +139,13 @@ class _Ledger:
             raise InvalidField(f"a transaction has 2 to {MAX_POSTINGS} postings, this one has {len(command.lines)}")
         postings = tuple([self._posting(line) for line in command.lines])
         _check_balanced(postings)
-        touched = self._guarded_sums(postings)
+        touched = self._known_sums(postings)
         balances = {}
         for account, sums in touched.values():
-            after = balance(sums, account.type)
-            _check_within(account, after)
-            balances[account.code] = (after, account.scale)
+            if account.guarded:
+                after = balance(sums, account.type)
+                _check_within(account, after)
+                balances[account.code] = (after, account.scale)
         entry = self._record(
             command,
             Kind.POST,
@@ -223,14 +230,16 @@ class _Ledger:
         signed = minor if line.direction is Direction.DEBIT else -minor
         return Posting(account.code, account.account_id, account.asset, account.scale, signed)
 
-    def _guarded_sums(self, postings: Sequence[Posting]) -> dict[int, tuple[Account, Sums]]:
-        """The sums that the guarded accounts among `postings` would come to."""
+    def _known_sums(self, postings: Sequence[Posting]) -> dict[int, tuple[Account, Sums]]:
+        """What the known sums of accounts among `postings` would come to.
+
+        They are those of all guarded accounts, and of accounts that a later command of the batch weighs.
+        """
         touched: dict[int, tuple[Account, Sums]] = {}
         for line in postings:
-            account = self._accounts[line.account]
-            if account.guarded:
+            if line.account_id in self._sums:
                 sums = touched[line.account_id][1] if line.account_id in touched else self._sums[line.account_id]
-                touched[line.account_id] = (account, sums.plus(line.layer, line.amount))
+                touched[line.account_id] = (self._accounts[line.account], sums.plus(line.layer, line.amount))
         return touched
 
     def _change(
@@ -246,7 +255,7 @@ class _Ledger:
 
     def _set_sums(self, account_id: int, sums: Sums) -> None:
         self._sums[account_id] = sums
-        self.changed_sums[account_id] = (sums, self.head.seq)
+        self._changed_sums[account_id] = (sums, self.head.seq)
 
     def _record(
         self,

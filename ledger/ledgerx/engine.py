@@ -124,6 +124,8 @@ class Engine:
     async def _run_lane(self, tenant_id: UUID, lane: deque[_Waiter]) -> None:
         try:
             while lane:
+                # One turn of the loop: answers leave first, and requests that have arrived already join the batch.
+                await asyncio.sleep(0)
                 batch = [lane.popleft() for _ in range(min(len(lane), self._max_batch))]
                 await self._settle(tenant_id, batch)
         finally:

@@ -44,7 +44,8 @@ class EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     reference: str | None = None
     category: str | None = None
     description: str | None = None
-    metadata: msgspec.Raw | None = None
+    # Not None where there is none: msgspec decodes `Raw | None` as null and nothing else.
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     annotations_hash: bytes | None = None
     postings: tuple[PostingRecord, ...] = ()
     change: AccountState | None = None
@@ -99,7 +100,7 @@ def record(entry: Entry) -> EntryRecord:
         reference=entry.reference,
         category=entry.category,
         description=entry.description,
-        metadata=None if entry.metadata is None else msgspec.Raw(entry.metadata.encode()),
+        metadata=msgspec.UNSET if entry.metadata is None else msgspec.Raw(entry.metadata.encode()),
         annotations_hash=entry.annotations_hash,
         postings=tuple(
             PostingRecord(line.account, line.account_id, line.asset, line.scale, str(line.amount), line.layer)
@@ -123,7 +124,7 @@ def entry(record: EntryRecord) -> Entry:
         reference=record.reference,
         category=record.category,
         description=record.description,
-        metadata=None if record.metadata is None else bytes(record.metadata).decode(),
+        metadata=None if record.metadata is msgspec.UNSET else bytes(record.metadata).decode(),
         annotations_hash=record.annotations_hash,
         postings=tuple(
             Posting(line.account, line.account_id, line.asset, line.scale, int(line.amount), line.layer)

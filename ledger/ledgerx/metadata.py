@@ -23,21 +23,28 @@ def canonical_metadata(raw: bytes) -> str:
         value = json.loads(raw, object_pairs_hook=_object, parse_float=_refuse_number, parse_constant=_refuse_number)
         if not isinstance(value, dict):
             raise InvalidField("metadata is a JSON object")
-        text = rfc8785.dumps(value).decode()
-    except (rfc8785.CanonicalizationError, UnicodeError):
-        raise InvalidField("metadata holds an integer beyond 53 bits or a broken character") from None
+        if _holds_nul(value):
+            raise InvalidField("metadata holds a NUL character")
+        return rfc8785.dumps(value).decode()
+    except ValueError:
+        raise InvalidField("metadata is not JSON, or holds an integer beyond 53 bits or a broken character") from None
     except RecursionError:
         raise InvalidField("metadata nests too deep") from None
-    return text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         raise InvalidField("metadata repeats a key")
-    if any("\0" in text for pair in pairs for text in pair if isinstance(text, str)):
-        raise InvalidField("metadata holds a NUL character")
     return result
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_nul, (*value, *value.values())))
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def _refuse_number(text: str) -> NoReturn:

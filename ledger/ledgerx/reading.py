@@ -121,7 +121,7 @@ async def read_postings(
 
 async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> Entry:
     """The transaction with this number. Raises `NotFound`, also for an entry of another kind."""
-    async with pool.connection() as connection, tenant_scope(connection, tenant_id):
+    async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
         found = await rows.read_entries(connection, tenant_id, [seq])
     if not found or not found[0].postings:
         raise NotFound(f"there is no transaction {seq}")
@@ -130,7 +130,7 @@ async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> Entry:
 
 async def read_transactions(pool: Pool, tenant_id: UUID, *, before: int, limit: int) -> list[Entry]:
     """At most `limit` transactions, newest first, from the newest before the number `before`."""
-    async with pool.connection() as connection, tenant_scope(connection, tenant_id):
+    async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
         cursor = await connection.execute(
             _queries.transactions_page, {"tenant_id": tenant_id, "before": before, "limit": limit}
         )
@@ -141,7 +141,7 @@ async def read_transactions(pool: Pool, tenant_id: UUID, *, before: int, limit: 
 
 async def _fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> Sequence[rows.Row]:
     async with pool.connection() as connection:
-        async with tenant_scope(connection, tenant_id):
+        async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(query, {"tenant_id": tenant_id, **parameters}, binary=True)
         return await cursor.fetchall()
 

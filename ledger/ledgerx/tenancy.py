@@ -91,7 +91,7 @@ async def authenticate_client(
 ) -> tuple[UUID, frozenset[Scope]]:
     """Check a client's secret and return its tenant and scopes. Raises `InvalidClient`, the same for every reason."""
     tenant_id = _tenant_of(client_id)
-    async with tenant_scope(connection, tenant_id):
+    async with tenant_scope(connection, tenant_id, read_only=True):
         cursor = await connection.execute(_queries.find_client, {"tenant_id": tenant_id, "client_id": client_id})
     row = await cursor.fetchone()
     # An unknown client is compared as well, so that the time taken says nothing.

@@ -168,7 +168,7 @@ async def _feed(
 ) -> None:
     for first in range(1, head_seq + 1, PAGE):
         seqs = range(first, min(first + PAGE, head_seq + 1))
-        async with tenant_scope(connection, tenant_id):
+        async with tenant_scope(connection, tenant_id, read_only=True):
             entries = await rows.read_entries(connection, tenant_id, seqs)
         for entry in entries:
             while checks and checks[0][0] < entry.seq:
@@ -194,6 +194,6 @@ def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:
 
 
 async def _fetch(connection: Connection, tenant_id: UUID, query: Any) -> Sequence[rows.Row]:
-    async with tenant_scope(connection, tenant_id):
+    async with tenant_scope(connection, tenant_id, read_only=True):
         cursor = await connection.execute(query, {"tenant_id": tenant_id}, binary=True)
     return await cursor.fetchall()

@@ -34,8 +34,10 @@ class DataDirectory:
     def locked(self) -> Iterator[None]:
         """Make the directory and hold it for one platform. Raises `ConfigurationError` naming the one that has it."""
         try:
-            for path in (self.root, self.logs, self.run):
-                path.mkdir(parents=True, exist_ok=True)
+            # Others may pass, not look: PostgreSQL may run under another account.
+            self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            for path in (self.logs, self.run):
+                path.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(f"cannot use {self.root} as the data directory: {error.strerror}") from None

@@ -44,8 +44,9 @@ def main() -> None:
 def _expected_errors() -> tuple[type[Exception], ...]:
     # Only a failure needs them.
     from aiokafka.errors import KafkaError  # noqa: PLC0415
-    from psycopg import OperationalError  # noqa: PLC0415
+    from psycopg.errors import InsufficientPrivilege, OperationalError  # noqa: PLC0415
 
     from ledgerx.migrate import ChangedMigrationError  # noqa: PLC0415
 
-    return CommandFailed, ConfigurationError, LedgerError, ChangedMigrationError, KafkaError, OperationalError
+    ours = (CommandFailed, ConfigurationError, LedgerError, ChangedMigrationError)
+    return (*ours, KafkaError, OperationalError, InsufficientPrivilege)

@@ -28,12 +28,17 @@ _LEFTOVER_STOP_S = 15.0
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A child process. `environment` comes on top of the supervisor's own; `ready` is asked until it says yes."""
+    """A child process.
+
+    `environment` comes on top of the supervisor's own, `directory` is where it runs if not where the supervisor does,
+    and `ready` is asked until it says yes.
+    """
 
     name: str
     command: tuple[str, ...]
     ready: Callable[[], Awaitable[bool]]
     environment: Mapping[str, str] = {}
+    directory: Path | None = None
     stop_signal: int = signal.SIGTERM
     start_timeout_s: float = 60
     stop_timeout_s: float = 20
@@ -99,6 +104,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **part.environment},
+                cwd=part.directory,
                 start_new_session=True,
             )
         self._pid_file(part).write_bytes(
@@ -126,7 +132,7 @@ class Supervisor:
             self._report(PartCrashed(part=child.part.name, exit_code=exit_code, retry_in_s=retry_in_s))
             await asyncio.sleep(retry_in_s)
             retry_in_s = min(2 * retry_in_s, _LAST_RETRY_S)
-            with suppress(PartFailed):
+            with suppress(PartFailed, OSError):
                 await self._launch(child)
 
     async def _end(self, part: Part, process: Process) -> None:

@@ -6,13 +6,15 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from time import monotonic
+from typing import Annotated
 
 import msgspec
+from cyclopts import Parameter
 from cyclopts.types import Port
 
 from ledgerx import settings
@@ -26,7 +28,7 @@ from ledgerx_cli.embedded import kafka
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import Platform
-from ledgerx_cli.ports import LOOPBACK, free_port, is_free
+from ledgerx_cli.ports import LOOPBACK, free_ports, is_free
 from ledgerx_cli.progress import DatabaseReady, Downloading, Event, LeftoversStopped, PartReady, Ready, Report
 from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Part, Supervisor, stop_leftovers
@@ -54,19 +56,13 @@ class Passwords(msgspec.Struct, frozen=True):
     roles: dict[str, str]
 
 
-def up(*, port: Port = 8080, data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
-    """Run the whole platform on this machine until Ctrl-C.
-
-    Parameters
-    ----------
-    port
-        Port of the API on 127.0.0.1.
-    data
-        Directory that keeps everything; a second start goes on from there.
-    json
-        Show one JSON object a line; the event "ready" has the URLs.
-
-    """
+def up(
+    *,
+    port: Annotated[Port, Parameter(help="The API's port on 127.0.0.1.")] = 8080,
+    data: Data = DEFAULT_DATA,
+    json: AsJson = False,
+) -> None:
+    """Run the whole platform on this machine until Ctrl-C; a second start goes on with the same data."""
     directory = DataDirectory(data)
     # Its complaints about a broker that is not there yet are not for the user.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -89,7 +85,7 @@ class _Up:
         """Start everything, wait for a signal, stop everything."""
         loop = asyncio.get_running_loop()
         running = asyncio.create_task(self._start_and_stay())
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._interrupt, running)
         try:
             await running
@@ -111,7 +107,9 @@ class _Up:
         # A part that was started again has a new process id.
         if isinstance(event, PartReady) and self._platform is not None:
             self._publish(self._platform)
-        self._show(event)
+        # A closed terminal or pipe must not keep the parts from being stopped; rich turns it into an exit.
+        with suppress(OSError, SystemExit):
+            self._show(event)
 
     async def _start_and_stay(self) -> None:
         began = monotonic()
@@ -123,7 +121,7 @@ class _Up:
             starting_database = group.create_task(self._start_database())
             starting_kafka = group.create_task(self._start_kafka())
         database, bootstrap = starting_database.result(), starting_kafka.result()
-        management = {"relay": free_port(), "streams": free_port(), "api": self._port}
+        management = dict(zip(("relay", "streams"), free_ports(0, 0), strict=True)) | {"api": self._port}
         async with _first_failure(), asyncio.TaskGroup() as group:
             for part in self._parts(database, bootstrap, management):
                 group.create_task(self._supervisor.start(part))

@@ -41,7 +41,7 @@ def main() -> int:
     """Apply the journal topic to the projections until SIGTERM or SIGINT; return the exit code."""
     settings = load(Settings)
     telemetry.configure("streams", level=settings.log_level)
-    for chatty in ("aiokafka", "faust", "mode"):
+    for chatty in ("aiokafka", "faust", "mode", "ledgerx_streams.faust_app"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return uvloop.run(_run_until_signalled(settings))
 

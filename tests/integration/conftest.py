@@ -5,6 +5,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -17,6 +18,7 @@ from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
+from tests.integration.api_process import ApiProcess
 
 PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
 TEMPLATE = "migrated"
@@ -61,15 +63,15 @@ def kafka_server(servers_directory: Path, supervisor: tuple[Supervisor, asyncio.
     return server
 
 
-@pytest.fixture
-def database(postgres_server: Postgres) -> Iterator[Database]:
-    """A fresh migrated database with the URLs of its roles."""
+@contextmanager
+def fresh_database(server: Postgres) -> Iterator[Database]:
+    """A fresh migrated database with the URLs of its roles, dropped in the end."""
     name = f"test_{secrets.token_hex(4)}"
-    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE))
         )
-        yield set_passwords(postgres_server.url(name), PASSWORDS)
+        yield set_passwords(server.url(name), PASSWORDS)
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,)
         ).fetchall()
@@ -77,3 +79,26 @@ def database(postgres_server: Postgres) -> Iterator[Database]:
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
         ).fetchall()
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database(postgres_server: Postgres) -> Iterator[Database]:
+    """A database of the test's own."""
+    with fresh_database(postgres_server) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres_server: Postgres) -> Iterator[Database]:
+    """A database for tests that keep to tenants of their own."""
+    with fresh_database(postgres_server) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def api(shared_database: Database, servers_directory: Path) -> Iterator[ApiProcess]:
+    """The API as a process of its own on `shared_database`."""
+    process = ApiProcess(shared_database, servers_directory)
+    process.start()
+    yield process
+    process.end()

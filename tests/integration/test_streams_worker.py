@@ -156,7 +156,8 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
     await journal.post(3)
     intact = journal.payloads()
     unusable_amount = intact[1].replace(b'"amount":"', b'"amount":"poison', 1)
-    poison = [b"not JSON", unusable_amount, intact[1][: len(intact[1]) // 2]]
+    wrong_range = intact[1].replace(b'"last":', b'"last":1', 1)
+    poison = [b"not JSON", unusable_amount, wrong_range, intact[1][: len(intact[1]) // 2]]
     start_worker()
 
     await deliver(producer, journal, [intact[0], *poison, intact[2]])

@@ -131,6 +131,18 @@ def test_a_real_database_takes_the_place_of_the_embedded_one(data: Path, databas
             assert connection.execute("SELECT count(*) FROM ledgerx.entries").fetchone() == (3,)
 
 
+def test_a_platform_stops_cleanly_when_its_terminal_and_the_reader_of_its_events_go(tmp_path: Path) -> None:
+    data = tmp_path / "a, strange: dïrectory ☂"
+    with Up(data) as up:
+        up.follow_the_welcome()
+        pids = platform.find(data).pids
+        assert up.process.stdout is not None
+        up.process.stdout.close()
+        up.process.send_signal(signal.SIGHUP)
+        assert up.process.wait() == 0
+        assert not any(map(psutil.pid_exists, pids.values()))
+
+
 def test_the_other_subcommands_find_the_platform_and_a_second_one_is_refused(data: Path) -> None:
     with Up(data) as up:
         made = ledgerx("tenant", "create", "acme", "--json", "--data", str(data))

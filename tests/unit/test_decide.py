@@ -12,29 +12,14 @@ from ledgerx.commands import (
     FreezeAccount,
     LimitAccount,
     Line,
-    OpenAccount,
     Post,
     UnfreezeAccount,
 )
 from ledgerx.decide import MAX_POSTINGS, Outcome, Recorded, Refused, Replayed
 from ledgerx.errors import LedgerError
 from ledgerx.journal import AccountType
+from tests.commands import envelope, opening, transfer
 from tests.unit.memory_ledger import NOON, MemoryLedger
-
-
-def envelope(key: str, fingerprint: bytes = b"1") -> dict[str, Any]:
-    return {"idempotency_key": key, "fingerprint": fingerprint, "actor": "test"}
-
-
-def opening(
-    code: str, asset: str = "USD", kind: AccountType = AccountType.LIABILITY, key: str = "", **limits: str
-) -> OpenAccount:
-    return OpenAccount(code=code, asset=asset, type=kind, **limits, **envelope(key or f"open {code}"))
-
-
-def transfer(key: str, amount: str, *, debit: str = "bank", credit: str = "user", **more: Any) -> Post:
-    lines = (Line(debit, Direction.DEBIT, amount), Line(credit, Direction.CREDIT, amount))
-    return Post(lines=lines, **envelope(key), **more)
 
 
 def entry_of(outcome: Outcome) -> Any:

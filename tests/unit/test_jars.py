@@ -60,7 +60,7 @@ def test_a_genuine_jar_is_fetched_and_reported(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("repository")
 def test_a_jar_that_is_not_the_locked_one_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match="org.example:thing:1.0 is not the file that the lock describes"):
+    with pytest.raises(DownloadFailed, match=r"thing:1\.0 is not the file that the lock describes"):
         jars.fetch([ANOTHER], tmp_path, progress=ignore)
     assert list(tmp_path.iterdir()) == []
 
@@ -69,7 +69,7 @@ def test_a_jar_that_is_not_the_locked_one_is_refused_and_leaves_nothing(tmp_path
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("repository")
 def test_a_jar_that_the_repository_lacks_is_a_failed_download(tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match="cannot fetch org.example:absent:1.0"):
+    with pytest.raises(DownloadFailed, match=r"cannot fetch org\.example:absent:1\.0"):
         jars.fetch([ABSENT], tmp_path, progress=ignore)
     gc.collect()
     assert list(tmp_path.iterdir()) == []

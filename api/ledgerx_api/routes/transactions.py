@@ -2,9 +2,12 @@
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, get, post
+import msgspec
+from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
+from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
 from ledgerx.decide import Recorded, Refused
@@ -27,6 +30,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         _TRANSACTIONS,
         dto=JsonBody[schemas.NewTransaction],
         return_dto=None,
+        responses={201: ResponseSpec(schemas.Transaction, generate_examples=False, description="Recorded.")},
         tags=["transactions"],
         operation_id="createTransaction",
         **requires(Scope.LEDGER_WRITE),
@@ -34,17 +38,16 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     async def create_transaction(
         request: Request[Principal, Any, Any],
         data: schemas.NewTransaction,
-        body: bytes,
         key: Annotated[
             str | None, Parameter(header=idempotency.HEADER, description="Required, in quotes or bare.")
         ] = None,
-    ) -> Response[schemas.Transaction]:
+    ) -> ASGIResponse:
         """Record a transaction. The same key with the same request answers with the same transaction again."""
         principal = request.user
         command = schemas.post(
             data,
             idempotency_key=idempotency.parse_key(key),
-            fingerprint=idempotency.fingerprint("post", "", principal.actor, body),
+            fingerprint=idempotency.fingerprint("post", "", principal.actor, await request.body()),
             actor=principal.actor,
             traceparent=tracing.traceparent(request.headers),
         )
@@ -52,8 +55,8 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         if isinstance(outcome, Refused):
             raise outcome.error
         if isinstance(outcome, Recorded):
-            return Response(schemas.transaction(outcome.entry, outcome.balances))
-        return Response(schemas.transaction(outcome.entry), headers={idempotency.REPLAYED_HEADER: "true"})
+            return _answer(schemas.transaction(outcome.entry, outcome.balances), {})
+        return _answer(schemas.transaction(outcome.entry), {idempotency.REPLAYED_HEADER: "true"})
 
     @get(_TRANSACTIONS, tags=["transactions"], operation_id="listTransactions", **requires(Scope.LEDGER_READ))
     async def list_transactions(
@@ -80,3 +83,10 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         return schemas.transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
 
     return [create_transaction, list_transactions, get_transaction]
+
+
+def _answer(transaction: schemas.Transaction, headers: dict[str, str]) -> ASGIResponse:
+    # Litestar's Response costs a tenth of the route; this is the one route where that counts.
+    return ASGIResponse(
+        body=msgspec.json.encode(transaction), headers=headers, media_type="application/json", status_code=201
+    )

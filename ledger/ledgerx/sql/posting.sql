@@ -52,7 +52,8 @@ FROM unnest(
     %(opened_at)b::timestamptz [], %(seq)b::bigint []
 ) AS batch
 ON CONFLICT ON CONSTRAINT accounts_pkey DO UPDATE
-SET status = excluded.status, min_balance = excluded.min_balance, max_balance = excluded.max_balance, seq = excluded.seq;
+SET status = excluded.status, min_balance = excluded.min_balance, max_balance = excluded.max_balance,
+    seq = excluded.seq;
 
 -- name: upsert_guarded
 -- The sums of the guarded accounts that a batch touched.

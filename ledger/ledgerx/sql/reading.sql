@@ -16,7 +16,7 @@ INNER JOIN ledgerx.accounts AS a ON a.tenant_id = p.tenant_id AND a.account_id =
 ORDER BY p.seq, p.line;
 
 -- name: sums
--- The sums of accounts by code, right at the journal's head: the projection and the postings after it, in one statement.
+-- The sums of accounts by code, right at the journal's head: projection and postings after it, in one statement.
 SELECT
     a.account_id, a.code, a.type, a.scale, a.asset, h.seq, h.recorded_at,
     coalesce(b.posted, 0) + tail.posted AS posted,
@@ -73,7 +73,8 @@ WITH page AS (
     SELECT m.seq, m.line, m.posted, m.pending_debit, m.pending_credit
     FROM newest
     INNER JOIN ledgerx.marks AS m
-        ON m.tenant_id = %(tenant_id)s AND m.account_id = %(account_id)s AND (m.seq, m.line) <= (newest.seq, newest.line)
+        ON m.tenant_id = %(tenant_id)s AND m.account_id = %(account_id)s
+        AND (m.seq, m.line) <= (newest.seq, newest.line)
     ORDER BY m.seq DESC, m.line DESC
     LIMIT 1
 ), sums AS (

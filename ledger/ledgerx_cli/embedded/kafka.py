@@ -16,7 +16,7 @@ from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded import jars, java
-from ledgerx_cli.ports import LOOPBACK, free_port
+from ledgerx_cli.ports import LOOPBACK, free_ports
 from ledgerx_cli.supervisor import Part
 
 VERSION = "4.3.1"
@@ -39,7 +39,7 @@ _JVM_OPTIONS = (
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-log.dirs={logs}
+log.dirs=log
 listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=CLIENT
@@ -87,6 +87,8 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
                 *(str(self.java.path), *_JVM_OPTIONS, *self._archive_options()),
                 *("-cp", class_path, _MAIN_CLASS, properties),
             ),
+            # Relative paths in the properties, since their format gives commas and other characters a meaning.
+            directory=self.directory,
             ready=partial(accepts_connections, self.port),
             # The first run writes its class archive when it stops.
             stop_timeout_s=60,
@@ -108,15 +110,16 @@ def prepare(directory: Path, *, progress: Callable[[int, int], None]) -> Kafka:
     and the bytes due of a download. Raises `ConfigurationError` without a Java, and `DownloadFailed`.
     """
     class_path = jars.fetch(jars.locked(JARS), jars.cache_directory() / f"kafka-{VERSION}", progress=progress)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     logs = directory / "log"
     if not logs.exists():
         _format(logs)
     remembered = directory / "ports.json"
     last = msgspec.json.decode(remembered.read_bytes(), type=_Ports) if remembered.exists() else _Ports()
-    ports = _Ports(client=free_port(last.client), controller=free_port(last.controller))
+    ports = _Ports(*free_ports(last.client, last.controller))
     remembered.write_bytes(msgspec.json.encode(ports))
     (directory / "server.properties").write_text(
-        _PROPERTIES.format(logs=logs, port=ports.client, controller_port=ports.controller), encoding="utf-8"
+        _PROPERTIES.format(port=ports.client, controller_port=ports.controller), encoding="ascii"
     )
     return Kafka(directory=directory, java=java.find(), class_path=class_path, port=ports.client)
 
@@ -154,7 +157,7 @@ def _format(logs: Path) -> None:
     """What Kafka's own storage tool would write, without the start of a second JVM."""
     unfinished = logs.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    unfinished.mkdir()
     properties = {"version": "1", "cluster.id": _random_id(), "directory.id": _random_id(), "node.id": "1"}
     text = "".join(f"{name}={value}\n" for name, value in properties.items())
     (unfinished / "meta.properties").write_text(text, encoding="ascii")

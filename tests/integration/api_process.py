@@ -1,0 +1,70 @@
+"""The API as a process that tests start, end and kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from ledgerx.keys import Keyset, read_keyset, write_new_keyset
+from ledgerx_cli.ports import free_port
+from ledgerx_cli.roles import Database
+
+_POLL_S = 0.05
+
+
+class ApiProcess:
+    """`ledgerx api` on `database`, with its keys and its log in `directory`; restarts on the same port."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self._keys = directory / f"keys-{self.port}.json"
+        self._log = directory / f"api-{self.port}.log"
+        self._environment = {
+            "LEDGERX_DATABASE_URL": database.api_url,
+            "LEDGERX_KEYS": str(self._keys),
+            "LEDGERX_PORT": str(self.port),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        write_new_keyset(self._keys)
+
+    @property
+    def keyset(self) -> Keyset:
+        """The keys it signs with."""
+        return read_keyset(self._keys)
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ledgerx_cli", "api"], env=os.environ | self._environment, stderr=output
+            )
+        while not self._is_ready():
+            assert self._process.poll() is None, self._log.read_text()
+            time.sleep(_POLL_S)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code."""
+        assert self._process is not None
+        return self._process.wait()
+
+    def end(self) -> int:
+        """Ask it to stop, and wait for that."""
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=5) as answer:  # noqa: S310 - our own URL
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError):
+            return False
