@@ -5,14 +5,16 @@ is open to all. The table of routes and scopes is therefore data of the applicat
 guard because Litestar copies the route handler for guards at every request.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Receive, Send
 from litestar.types import Scope as AsgiScope
 
 from ledgerx.errors import Forbidden, Unauthenticated
 from ledgerx.tenancy import Scope
+from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.tokens import Principal, Tokens
 
 _OPT = "scope"
@@ -20,9 +22,16 @@ _AUTHORIZATION = b"authorization"
 SECURITY_SCHEME = "token"
 
 
-def requires(scope: Scope) -> dict[str, Any]:
-    """Keyword arguments of a route handler that only principals with `scope` (or `admin`) may call."""
-    return {"opt": {_OPT: scope}, "security": [{SECURITY_SCHEME: [scope.value]}]}
+def requires(scope: Scope, answers: Mapping[int, ResponseSpec] | None = None) -> dict[str, Any]:
+    """Keyword arguments of a route handler that only principals with `scope` (or `admin`) may call.
+
+    `answers` are those of the OpenAPI document beside the problems that any route may answer.
+    """
+    return {
+        "opt": {_OPT: scope},
+        "security": [{SECURITY_SCHEME: [scope.value]}],
+        "responses": {**PROBLEMS, **(answers or {})},
+    }
 
 
 def authorised_by(tokens: Tokens) -> Callable[[ASGIApp], ASGIApp]:

@@ -64,7 +64,6 @@ def create_app(settings: ApiSettings) -> Litestar:
             psycopg.Error: problems.answer_database,
             Exception: problems.answer_bug,
         },
-        responses=problems.RESPONSES,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
         logging_config=None,

@@ -52,7 +52,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # What any operation may answer, for the OpenAPI document.
-RESPONSES = {
+PROBLEMS = {
     status: ResponseSpec(Problem, media_type=MEDIA_TYPE, generate_examples=False, description=description)
     for status, description in {
         400: "The request cannot be read.",

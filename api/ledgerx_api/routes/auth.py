@@ -15,6 +15,7 @@ from ledgerx.database import Pool
 from ledgerx.errors import InvalidClient, InvalidScope, UnsupportedGrantType
 from ledgerx.keys import Keyset
 from ledgerx.tenancy import Scope, authenticate_client
+from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.tokens import Principal, Tokens
 
 
@@ -39,7 +40,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def routes(pool: Pool, tokens: Tokens, keyset: Keyset) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken")
+    @post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken", responses=PROBLEMS)
     async def create_token(
         request: Request[Any, Any, Any],
         data: Annotated[TokenRequest, Body(media_type=RequestEncodingType.URL_ENCODED)],

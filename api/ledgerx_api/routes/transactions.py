@@ -21,6 +21,7 @@ from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.tokens import Principal
 
 _TRANSACTIONS = "/v1/transactions"
+_RECORDED = ResponseSpec(schemas.Transaction, generate_examples=False, description="Recorded.")
 
 
 def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
@@ -30,10 +31,9 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         _TRANSACTIONS,
         dto=JsonBody[schemas.NewTransaction],
         return_dto=None,
-        responses={201: ResponseSpec(schemas.Transaction, generate_examples=False, description="Recorded.")},
         tags=["transactions"],
         operation_id="createTransaction",
-        **requires(Scope.LEDGER_WRITE),
+        **requires(Scope.LEDGER_WRITE, {201: _RECORDED}),
     )
     async def create_transaction(
         request: Request[Principal, Any, Any],
