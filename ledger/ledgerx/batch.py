@@ -78,8 +78,12 @@ async def _write(
         await connection.execute(query, {"tenant_id": tenant_id, **parameters})
 
     entries = decision.entries
-    await run(_queries.insert_entries, rows.entry_columns(entries))
-    await run(_queries.insert_postings, rows.posting_columns(entries))
+    head = decision.head
+    columns = rows.entry_columns(entries) | rows.posting_columns(entries)
+    await run(
+        _queries.append,
+        {**columns, "head_seq": head.seq, "head_hash": head.hash, "head_recorded_at": head.recorded_at},
+    )
     if decision.accounts:
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)
@@ -100,5 +104,3 @@ async def _write(
                 "last_seq": chunk.last,
             },
         )
-    head = decision.head
-    await run(_queries.advance_head, {"seq": head.seq, "hash": head.hash, "recorded_at": head.recorded_at})

@@ -6,6 +6,7 @@ turn, so that no tenant starves another. Several engines, in one process or many
 """
 
 import asyncio
+import collections
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -60,7 +61,6 @@ class _Waiter:
         self.deadline = time.monotonic() + PATIENCE_S
 
     def answer(self, outcome: Outcome) -> None:
-        _OUTCOMES.labels(type(outcome).__name__.lower()).inc()
         # The caller may have gone away; what was recorded stays recorded.
         if not self.future.done():
             self.future.set_result(outcome)
@@ -88,6 +88,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._draining = False
+        _WAITING.set_function(lambda: self._waiting)
 
     async def run(self, tenant_id: UUID, command: AnyCommand) -> Outcome:
         """Decide `command` and return its outcome.
@@ -101,7 +102,6 @@ class Engine:
             raise Overloaded("too many commands are waiting")
         waiter = _Waiter(command, asyncio.get_running_loop().create_future())
         self._waiting += 1
-        _WAITING.inc()
         try:
             lane = self._lanes.get(tenant_id)
             if lane is None:
@@ -113,7 +113,6 @@ class Engine:
             return await waiter.future
         finally:
             self._waiting -= 1
-            _WAITING.dec()
 
     async def drain(self) -> None:
         """Take nothing new and return when all that was taken is answered."""
@@ -151,8 +150,7 @@ class Engine:
                 _refuse(batch, LedgerError())
                 return
             else:
-                for waiter, outcome in zip(batch, outcomes, strict=True):
-                    waiter.answer(outcome)
+                _answer(batch, outcomes)
                 return
 
     async def _attempt(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
@@ -183,9 +181,15 @@ class Engine:
         return [waiter for waiter in batch if waiter.deadline > now]
 
 
+def _answer(batch: Sequence[_Waiter], outcomes: Sequence[Outcome]) -> None:
+    for waiter, outcome in zip(batch, outcomes, strict=True):
+        waiter.answer(outcome)
+    for kind, count in collections.Counter(map(type, outcomes)).items():
+        _OUTCOMES.labels(kind.__name__.lower()).inc(count)
+
+
 def _refuse(batch: Sequence[_Waiter], error: LedgerError) -> None:
-    for waiter in batch:
-        waiter.answer(Refused(error))
+    _answer(batch, [Refused(error)] * len(batch))
 
 
 def _reason(error: psycopg.Error) -> str:

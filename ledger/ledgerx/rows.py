@@ -86,7 +86,7 @@ def _entry(row: Row, postings: tuple[Posting, ...]) -> Entry:
 
 
 def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
-    """The columns of `insert_entries`."""
+    """The columns of `append` for entries."""
     return {
         "seq": [entry.seq for entry in entries],
         "recorded_at": [entry.recorded_at for entry in entries],
@@ -106,15 +106,15 @@ def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
 
 
 def posting_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
-    """The columns of `insert_postings`."""
+    """The columns of `append` for postings."""
     lines = [(entry, number, line) for entry in entries for number, line in enumerate(entry.postings)]
     return {
-        "seq": [entry.seq for entry, _, _ in lines],
+        "posting_seq": [entry.seq for entry, _, _ in lines],
         "account_id": [line.account_id for _, _, line in lines],
         "line": [number for _, number, _ in lines],
         "layer": [line.layer.value for _, _, line in lines],
         "amount": [line.amount for _, _, line in lines],
-        "effective_at": [entry.effective_at for entry, _, _ in lines],
+        "posting_effective_at": [entry.effective_at for entry, _, _ in lines],
     }
 
 

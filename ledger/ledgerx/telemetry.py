@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -25,6 +24,9 @@ def configure(part: str, *, level: str = "INFO") -> None:
     """Set up logging and tracing for the deployable `part` ("api", "relay", "streams", ...)."""
     _configure_logs(part, level)
     if tracing_enabled():
+        # A fifth of a second of every start, for those who have somewhere to send spans.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
         resource = Resource.create({SERVICE_NAME: f"ledgerx-{part}", SERVICE_VERSION: __version__})
         provider = TracerProvider(resource=resource)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -61,7 +61,10 @@ async def _run_until_signalled(settings: Settings) -> int:
 async def _run(settings: Settings) -> None:
     """Return only when the worker crashed; Faust has logged the reason then."""
     consuming = asyncio.Event()
-    pool = database.pool(settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS)
+    # Heads and rows go back together when a crash of the server takes their last commits: the gap is then filled.
+    pool = database.pool(
+        settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
+    )
     async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
         await topics.prepare(settings.kafka)
         with tempfile.TemporaryDirectory() as directory:

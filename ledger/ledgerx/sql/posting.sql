@@ -17,28 +17,30 @@ SELECT e.seq
 FROM unnest(%(keys)b::text []) AS wanted (key)
 INNER JOIN ledgerx.entries AS e ON e.tenant_id = %(tenant_id)s AND e.idempotency_key = wanted.key;
 
--- name: insert_entries
--- The entries of a batch.
-INSERT INTO ledgerx.entries (
-    tenant_id, seq, recorded_at, effective_at, kind, actor, idempotency_key, fingerprint, reference, category,
-    description, metadata, annotations_hash, change, hash
+-- name: append
+-- The entries of a batch, their postings and the head that moves with them.
+WITH new_entries AS (
+    INSERT INTO ledgerx.entries (
+        tenant_id, seq, recorded_at, effective_at, kind, actor, idempotency_key, fingerprint, reference, category,
+        description, metadata, annotations_hash, change, hash
+    )
+    SELECT %(tenant_id)s, batch.*
+    FROM unnest(
+        %(seq)b::bigint [], %(recorded_at)b::timestamptz [], %(effective_at)b::timestamptz [], %(kind)b::text [],
+        %(actor)b::text [], %(idempotency_key)b::text [], %(fingerprint)b::bytea [], %(reference)b::text [],
+        %(category)b::text [], %(description)b::text [], %(metadata)b::text [], %(annotations_hash)b::bytea [],
+        %(change)b::text [], %(hash)b::bytea []
+    ) AS batch
+), new_postings AS (
+    INSERT INTO ledgerx.postings (tenant_id, seq, account_id, line, layer, amount, effective_at)
+    SELECT %(tenant_id)s, batch.*
+    FROM unnest(
+        %(posting_seq)b::bigint [], %(account_id)b::bigint [], %(line)b::smallint [], %(layer)b::smallint [],
+        %(amount)b::numeric [], %(posting_effective_at)b::timestamptz []
+    ) AS batch
 )
-SELECT %(tenant_id)s, batch.*
-FROM unnest(
-    %(seq)b::bigint [], %(recorded_at)b::timestamptz [], %(effective_at)b::timestamptz [], %(kind)b::text [],
-    %(actor)b::text [], %(idempotency_key)b::text [], %(fingerprint)b::bytea [], %(reference)b::text [],
-    %(category)b::text [], %(description)b::text [], %(metadata)b::text [], %(annotations_hash)b::bytea [],
-    %(change)b::text [], %(hash)b::bytea []
-) AS batch;
-
--- name: insert_postings
--- The postings of a batch.
-INSERT INTO ledgerx.postings (tenant_id, seq, account_id, line, layer, amount, effective_at)
-SELECT %(tenant_id)s, batch.*
-FROM unnest(
-    %(seq)b::bigint [], %(account_id)b::bigint [], %(line)b::smallint [], %(layer)b::smallint [],
-    %(amount)b::numeric [], %(effective_at)b::timestamptz []
-) AS batch;
+UPDATE ledgerx.heads SET seq = %(head_seq)s, hash = %(head_hash)s, recorded_at = %(head_recorded_at)s
+WHERE tenant_id = %(tenant_id)s;
 
 -- name: upsert_accounts
 -- Accounts opened or changed by a batch, as its account entries left them.
@@ -78,8 +80,3 @@ VALUES (
     %(id)s, %(tenant_id)s, %(aggregatetype)s, %(aggregateid)s, %(type)s, %(payload)b, %(traceparent)s, %(first_seq)s,
     %(last_seq)s
 );
-
--- name: advance_head
--- The head moves with the entries, in the same transaction.
-UPDATE ledgerx.heads SET seq = %(seq)s, hash = %(hash)s, recorded_at = %(recorded_at)s
-WHERE tenant_id = %(tenant_id)s;

@@ -21,6 +21,7 @@ SELECT
 -- Copies of the tables that a post writes, with their checks and indexes but no row-level security and no triggers.
 DROP SCHEMA IF EXISTS ledgerx_bench CASCADE;
 CREATE SCHEMA ledgerx_bench;
+CREATE TABLE ledgerx_bench.heads (LIKE ledgerx.heads INCLUDING ALL);
 CREATE TABLE ledgerx_bench.entries (LIKE ledgerx.entries INCLUDING ALL);
 CREATE TABLE ledgerx_bench.postings (LIKE ledgerx.postings INCLUDING ALL);
 CREATE TABLE ledgerx_bench.outbox (LIKE ledgerx.outbox INCLUDING ALL);

@@ -36,6 +36,7 @@ _JVM_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
 )
 
+# A broker that was killed is let in again when its last session has run out.
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -46,6 +47,8 @@ inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 auto.create.topics.enable=false
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=3000
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1

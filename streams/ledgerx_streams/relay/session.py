@@ -2,16 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import LiteralString, NoReturn
 
 import psycopg
 import structlog
 from aiokafka import AIOKafkaProducer
-from psycopg import errors
 
 from ledgerx.database import Connection, Queries
+from ledgerx.partitions import keep_partitions_ahead
 from ledgerx_streams.relay import metrics
 from ledgerx_streams.relay.outbox_event import outbox_event
 from ledgerx_streams.relay.pgoutput import Commit, Decoder, Insert, Keepalive, Lsn, Row
@@ -28,8 +28,6 @@ _log = structlog.get_logger(__name__)
 _STANDBY_POLL_S = 1
 _CONFIRM_S = 1
 _FAREWELL_S = 5
-_PARTITIONS_S = 3600
-_PARTITION_DAYS_AHEAD = 7
 
 
 class Session:
@@ -57,7 +55,7 @@ class Session:
     async def run(self) -> NoReturn:
         """Take the slot when it is free, and carry on until cancelled or failed; raises an exception group then."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_partitions())
+            tasks.create_task(keep_partitions_ahead(self._connected))
             tasks.create_task(self._measure_lag_bytes())
             tasks.create_task(self._window.refusal())
             while True:
@@ -149,14 +147,9 @@ class Session:
             metrics.LAG_BYTES.set(await self._number(_sql.lag, slot=self._slot))
             await asyncio.sleep(self._heartbeat_s)
 
-    async def _keep_partitions(self) -> NoReturn:
-        while True:
-            try:
-                await self._number(_sql.make_partitions, days=_PARTITION_DAYS_AHEAD)
-            except errors.LockNotAvailable:
-                # Somebody reads the outbox for long. The partitions reach some days ahead, so the next try will do.
-                _log.warning("outbox partitions not made", retry_s=_PARTITIONS_S)
-            await asyncio.sleep(_PARTITIONS_S)
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Connection]:
+        yield self._connection
 
     async def _number(self, query: LiteralString, **parameters: str | int) -> int:
         cursor = await self._connection.execute(query, parameters)
