@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
 
 import psycopg
 import structlog
@@ -12,7 +14,6 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
-from swagger_ui_bundle import swagger_ui_path
 
 from ledgerx import __version__, database
 from ledgerx.engine import Engine
@@ -97,4 +98,5 @@ def _openapi() -> OpenAPIConfig:
 
 
 def _swagger_assets() -> Router:
-    return create_static_files_router(_ASSETS, directories=[swagger_ui_path], include_in_schema=False)
+    directory = Path(str(files("swagger_ui") / "static"))
+    return create_static_files_router(_ASSETS, directories=[directory], include_in_schema=False)

@@ -1,0 +1,144 @@
+"""Tenants never see each other, in SQL and over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+from psycopg import sql
+
+from ledgerx import database as db
+from ledgerx.batch import run_batch
+from ledgerx.database import tenant_scope
+from ledgerx_cli.roles import Database
+from tests.commands import opening, transfer
+from tests.integration.api_process import ApiProcess
+from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
+from tests.unit.memory_ledger import NOON
+
+TABLES = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
+READABLE = {
+    "owner": (*TABLES, "balances", "marks", "mark_tails"),
+    "api": (*TABLES, "tenants", "balances", "marks"),
+    "streams": (
+        "tenants",
+        "heads",
+        "accounts",
+        "entries",
+        "postings",
+        "projections",
+        "balances",
+        "marks",
+        "mark_tails",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def tenants(shared_database: Database) -> tuple[UUID, UUID]:
+    """Two tenants with a row in every table each."""
+    return asyncio.run(_fill(shared_database)), asyncio.run(_fill(shared_database))
+
+
+async def _fill(database: Database) -> UUID:
+    tenant_id = (await new_tenant(database)).tenant_id
+    commands = [opening("bank"), opening("user", min_balance="0"), transfer("k")]
+    async with await db.connect(database.api_url, application_name="test") as connection:
+        await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
+    async with await db.connect(database.streams_url, application_name="test") as connection:
+        async with tenant_scope(connection, tenant_id):
+            key = (tenant_id,)
+            await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
+            await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3)", key)
+            await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
+            await connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
+    return tenant_id
+
+
+def url_of(database: Database, role: str) -> str:
+    return str(getattr(database, f"{role}_url"))
+
+
+@pytest.mark.parametrize(("role", "table"), [(role, table) for role, tables in READABLE.items() for table in tables])
+def test_a_role_sees_the_rows_of_the_tenant_that_is_set_and_no_other(
+    shared_database: Database, tenants: tuple[UUID, UUID], role: str, table: str
+) -> None:
+    query = sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(sql.Identifier("ledgerx", table))
+    with psycopg.connect(url_of(shared_database, role)) as connection:
+        assert connection.execute(query).fetchall() == []
+        for tenant_id in (*tenants, uuid4()):
+            connection.execute("SELECT set_config('ledgerx.tenant', %s, true)", (str(tenant_id),))
+            assert connection.execute(query).fetchall() == ([(tenant_id,)] if tenant_id in tenants else [])
+        connection.execute("SELECT set_config('ledgerx.tenant', '', true)")
+        assert connection.execute(query).fetchall() == []
+
+
+@pytest.mark.parametrize("role", ["api", "owner"])
+def test_a_role_cannot_write_for_a_tenant_that_is_not_set(
+    shared_database: Database, tenants: tuple[UUID, UUID], role: str
+) -> None:
+    mine, other = tenants
+    with psycopg.connect(url_of(shared_database, role)) as connection:
+        connection.execute("SELECT set_config('ledgerx.tenant', %s, true)", (str(mine),))
+        moved = connection.execute("UPDATE ledgerx.heads SET seq = seq WHERE tenant_id = %s", (other,))
+        assert moved.rowcount == 0
+        with pytest.raises(pg.InsufficientPrivilege, match="row-level security"):
+            connection.execute("INSERT INTO ledgerx.guarded_balances VALUES (%s, 99, 0, 0, 0, 1)", (other,))
+
+
+def test_the_relay_reads_every_outbox_and_nothing_else(shared_database: Database, tenants: tuple[UUID, UUID]) -> None:
+    with psycopg.connect(shared_database.relay_url, autocommit=True) as connection:
+        seen = {found for (found,) in connection.execute("SELECT tenant_id FROM ledgerx.outbox").fetchall()}
+        assert seen >= set(tenants)
+        for statement in (
+            "SELECT FROM ledgerx.entries",
+            "SELECT FROM ledgerx.tenants",
+            "DELETE FROM ledgerx.outbox",
+            "INSERT INTO ledgerx.outbox (tenant_id) VALUES (gen_random_uuid())",
+        ):
+            with pytest.raises(pg.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+@pytest.fixture
+async def clients(api: ApiProcess, shared_database: Database) -> AsyncIterator[tuple[LedgerClient, LedgerClient]]:
+    """Two tenants' clients; the first has an account and a transaction that the second has not."""
+    async with (
+        client_of(api.base_url, await new_tenant(shared_database)) as mine,
+        client_of(api.base_url, await new_tenant(shared_database)) as other,
+    ):
+        await mine.open_account("private")
+        await mine.transfer("k", credit="private")
+        yield mine, other
+
+
+async def test_what_belongs_to_another_tenant_is_not_found(clients: tuple[LedgerClient, LedgerClient]) -> None:
+    mine, other = clients
+    [transaction] = (await mine.get("/v1/transactions")).body["items"]
+    for path in (
+        "/v1/accounts/private",
+        "/v1/accounts/private/balance",
+        "/v1/accounts/private/postings",
+        f"/v1/transactions/{transaction['id']}",
+    ):
+        assert (await mine.get(path)).status == 200
+        assert (await other.get(path)).told == (404, "not_found")
+
+
+async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, LedgerClient]) -> None:
+    mine, other = clients
+    assert (await other.get("/v1/transactions")).body["items"] == []
+    assert [account["code"] for account in (await other.get("/v1/accounts")).body["items"]] == ["bank", "user"]
+    cursor = (await mine.get("/v1/accounts", limit=1)).body["next_cursor"]
+    assert [account["code"] for account in (await other.get("/v1/accounts", cursor=cursor)).body["items"]] == ["user"]
+
+
+async def test_keys_and_accounts_of_another_tenant_do_not_matter(clients: tuple[LedgerClient, LedgerClient]) -> None:
+    mine, other = clients
+    assert (await other.transfer("x", credit="private")).told == (422, "unknown_account")
+    first, again = await other.transfer("k"), await mine.transfer("k", credit="private")
+    assert first.status == again.status == 201
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"

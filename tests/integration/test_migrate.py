@@ -1,0 +1,89 @@
+"""Migrations on a real Postgres."""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import yoyo
+from psycopg import sql
+from yoyo.migrations import MigrationList
+
+from ledgerx import migrate as module
+from ledgerx.errors import ConfigurationError
+from ledgerx.migrate import ChangedMigrationError, migrate
+from ledgerx_cli.embedded.postgres import Postgres
+
+MIGRATIONS = Path(module.__file__).parent / "migrations"
+
+
+@pytest.fixture
+def empty(postgres_server: Postgres) -> Iterator[str]:
+    """The administrator's URL of a database with nothing in it."""
+    name = f"empty_{secrets.token_hex(4)}"
+    postgres_server.create_database(name)
+    yield postgres_server.url(name)
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migrations that a test may change."""
+    copy = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, copy)
+
+    @contextmanager
+    def read() -> Iterator[MigrationList]:
+        yield yoyo.read_migrations(str(copy))
+
+    monkeypatch.setattr(module, "_migrations", read)
+    return copy
+
+
+def test_an_empty_database_gets_every_migration_and_the_second_time_none(empty: str) -> None:
+    assert migrate(empty) == sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
+    assert migrate(empty) == []
+
+
+def test_several_at_once_apply_each_migration_once(empty: str) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        applied = [migration for ids in threads.map(migrate, [empty] * 3) for migration in ids]
+    assert applied == sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
+
+
+def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty: str, files: Path) -> None:
+    migrate(empty)
+    path = next(files.glob("0001.*.sql"))
+    path.write_text(path.read_text() + "-- one more line\n")
+    with pytest.raises(ChangedMigrationError, match=path.stem):
+        migrate(empty)
+
+
+def test_a_new_file_is_applied_on_top(empty: str, files: Path) -> None:
+    migrate(empty)
+    (files / "9999.more.sql").write_text("-- depends: 0001.journal\nCREATE TABLE ledgerx.more (tenant_id uuid);\n")
+    assert migrate(empty) == ["9999.more"]
+    with psycopg.connect(empty) as connection:
+        connection.execute("SELECT FROM ledgerx.more")
+
+
+def test_a_file_that_fails_leaves_nothing_and_can_be_mended(empty: str, files: Path) -> None:
+    path = files / "9999.more.sql"
+    path.write_text("-- depends: 0001.journal\nCREATE TABLE ledgerx.more (tenant_id uuid);\nSELECT 1 / 0;\n")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(empty)
+    with psycopg.connect(empty) as connection:
+        assert connection.execute("SELECT to_regclass('ledgerx.more')").fetchone() == (None,)
+    path.write_text("-- depends: 0001.journal\nCREATE TABLE ledgerx.more (tenant_id uuid);\n")
+    assert migrate(empty)[-1] == "9999.more"
+
+
+@pytest.mark.parametrize("url", ["", "host=localhost dbname=x", "mysql://localhost/x"])
+def test_what_is_no_url_of_postgres_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        migrate(url)

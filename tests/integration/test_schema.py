@@ -1,0 +1,202 @@
+"""What the catalog must say: keys, policies, privileges, constraints and plans."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+from psycopg import sql
+
+from ledgerx import constraints
+from ledgerx import database as db
+from ledgerx.batch import run_batch
+from ledgerx.commands import AnyCommand
+from ledgerx.database import Queries, tenant_scope
+from ledgerx.journal import AccountType
+from ledgerx_cli.roles import Database
+from tests.commands import opening, transfer
+from tests.integration.ledger_client import new_tenant
+from tests.unit.memory_ledger import NOON
+
+# Keys that do not begin with tenant_id, and why.
+PLATFORM_WIDE_KEYS = {
+    "tenants_name_key",  # the registry of tenants is what names them
+}
+ROLES = ("ledgerx_owner", "ledgerx_api", "ledgerx_streams", "ledgerx_relay")
+
+
+@pytest.fixture
+def admin(shared_database: Database) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    with psycopg.connect(shared_database.admin_url) as connection:
+        yield connection
+        connection.rollback()
+
+
+def column(admin: psycopg.Connection[tuple[Any, ...]], query: LiteralString) -> list[Any]:
+    return [value for (value,) in admin.execute(query).fetchall()]
+
+
+def test_every_key_begins_with_the_tenant(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
+    keys = admin.execute(
+        """
+        SELECT i.indexrelid::regclass::text, a.attname
+        FROM pg_index AS i
+        JOIN pg_class AS c ON c.oid = i.indrelid
+        JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+        WHERE c.relnamespace = 'ledgerx'::regnamespace
+        """
+    ).fetchall()
+    others = {name.removeprefix("ledgerx.") for name, first in keys if first != "tenant_id"}
+    assert len(keys) > 12
+    assert others == PLATFORM_WIDE_KEYS
+
+
+def test_every_foreign_key_begins_with_the_tenant(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
+    assert not column(
+        admin,
+        """
+        SELECT k.conname
+        FROM pg_constraint AS k
+        JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+        WHERE k.connamespace = 'ledgerx'::regnamespace AND k.contype = 'f' AND a.attname <> 'tenant_id'
+        """,
+    )
+
+
+def test_row_level_security_is_forced_on_every_table(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
+    tables = admin.execute(
+        """
+        SELECT relname, relrowsecurity AND relforcerowsecurity
+        FROM pg_class
+        WHERE relnamespace = 'ledgerx'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+        """
+    ).fetchall()
+    assert len(tables) >= 12
+    assert [name for name, forced in tables if not forced] == []
+
+
+def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
+    admin: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    policies = admin.execute(
+        "SELECT tablename, policyname, roles::text[], cmd, qual FROM pg_policies WHERE schemaname = 'ledgerx'"
+    ).fetchall()
+    others = {
+        (table, name, tuple(roles), command)
+        for table, name, roles, command, qual in policies
+        if "current_tenant" not in qual
+    }
+    assert others == {
+        ("tenants", "registry", ("ledgerx_owner",), "ALL"),
+        ("outbox", "relay", ("ledgerx_relay",), "SELECT"),
+    }
+
+
+def test_nobody_but_the_owner_reaches_a_partition(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
+    partitions = column(
+        admin,
+        "SELECT oid FROM pg_class WHERE relnamespace = 'ledgerx'::regnamespace AND relispartition AND relkind = 'r'",
+    )
+    assert partitions
+    reached = admin.execute(
+        """
+        SELECT p.oid::regclass::text, role
+        FROM pg_class AS p CROSS JOIN unnest(%s::name[]) AS role
+        WHERE p.oid = ANY(%s) AND has_table_privilege(role, p.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+        """,
+        (list(ROLES[1:]), partitions),
+    ).fetchall()
+    assert reached == []
+
+
+def test_no_role_of_ours_is_above_the_rules(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
+    roles = admin.execute(
+        """
+        SELECT rolname, rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb, rolreplication
+        FROM pg_roles WHERE rolname LIKE 'ledgerx%'
+        """
+    ).fetchall()
+    assert sorted(roles) == sorted((name, False, name == "ledgerx_relay") for name in ROLES)
+
+
+@pytest.mark.parametrize("role", ["postgres", *ROLES])
+@pytest.mark.parametrize("table", ["entries", "postings"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET seq = seq", "DELETE FROM {}", "TRUNCATE {}"])
+def test_the_journal_is_append_only_for_everybody(
+    admin: psycopg.Connection[tuple[Any, ...]], role: str, table: str, statement: LiteralString
+) -> None:
+    admin.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    with pytest.raises((pg.InsufficientPrivilege, pg.RestrictViolation)):
+        admin.execute(sql.SQL(statement).format(sql.Identifier("ledgerx", table)))
+
+
+def test_constraints_that_mean_something_to_a_client_exist(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
+    names = column(
+        admin, "SELECT conname FROM pg_constraint WHERE connamespace = 'ledgerx'::regnamespace AND contype <> 'n'"
+    )
+    assert set(names) >= constraints._ERRORS.keys()
+
+
+# The statements of a batch and of the reads, on a journal of a few thousand entries that nobody has analysed.
+CODES = [f"user:{n}" for n in range(2_000)]
+POSTING = Queries("ledgerx", "sql/posting.sql")
+READING = Queries("ledgerx", "sql/reading.sql")
+
+
+@pytest.fixture(scope="module")
+def grown_tenant(shared_database: Database) -> UUID:
+    """A tenant with that journal."""
+
+    async def grow() -> UUID:
+        tenant_id = (await new_tenant(shared_database)).tenant_id
+        commands: list[AnyCommand] = [opening("bank", kind=AccountType.ASSET)]
+        commands += [opening(code, min_balance="0") for code in CODES]
+        commands += [transfer(f"{n}", credit=code) for n, code in enumerate(CODES)]
+        async with await db.connect(shared_database.api_url, application_name="test") as connection:
+            await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
+        return tenant_id
+
+    return asyncio.run(grow())
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        (POSTING.lock_head, {}),
+        (POSTING.load_accounts, {"codes": CODES[:500]}),
+        (POSTING.load_keys, {"keys": [f"{n}" for n in range(500)]}),
+        (READING.sums, {"codes": CODES[:1]}),
+        (READING.account, {"code": CODES[7]}),
+        (READING.accounts_page, {"after": CODES[7], "limit": 51}),
+        (READING.entries, {"seqs": list(range(100, 151))}),
+        (READING.postings, {"seqs": list(range(3_000, 3_051))}),
+        (READING.transactions_page, {"before": 3_500, "limit": 51}),
+        (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),
+    ],
+)
+async def test_hot_queries_use_indexes_on_tables_without_statistics(
+    shared_database: Database, grown_tenant: UUID, query: LiteralString, parameters: dict[str, Any]
+) -> None:
+    async with (
+        await db.connect(shared_database.api_url, application_name="test") as connection,
+        tenant_scope(connection, grown_tenant),
+    ):
+        cursor = await connection.execute("EXPLAIN (FORMAT JSON) " + query, {"tenant_id": grown_tenant, **parameters})
+        [(plan,)] = await cursor.fetchall()
+    scans = list(sequential_scans(plan))
+    # Tables of one row a tenant and those that are empty here may be read whole.
+    assert set(scans) <= {"heads", "projections", "balances", "marks"}
+
+
+def sequential_scans(plan: Any) -> Iterator[str]:
+    """The tables that a plan reads from end to end."""
+    if isinstance(plan, list):
+        for node in plan:
+            yield from sequential_scans(node)
+    elif isinstance(plan, dict):
+        if plan.get("Node Type") == "Seq Scan":
+            yield plan["Relation Name"]
+        yield from sequential_scans([plan.get("Plan"), plan.get("Plans")])

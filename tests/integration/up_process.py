@@ -1,0 +1,70 @@
+"""The platform as a process that tests start and end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from ledgerx_cli.display import describe
+from ledgerx_cli.ports import free_port
+from ledgerx_cli.progress import Event, PartStarting, PartStopped, Ready
+
+COMMAND = (sys.executable, "-m", "ledgerx_cli")
+
+
+class Up:
+    """A running `ledgerx up --json`."""
+
+    def __init__(self, data: Path, **environment: str) -> None:
+        self.base_url = f"http://127.0.0.1:{(port := free_port())}"
+        self.process = subprocess.Popen(
+            [*COMMAND, "up", "--json", "--data", data, "--port", str(port)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+        self.events: list[Event] = []
+
+    def __enter__(self) -> Self:
+        self.ready = self.wait_for(lambda event: isinstance(event, Ready))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.returncode is None:
+            self.stop()
+
+    def wait_for(self, wanted: Callable[[Event], bool]) -> Event:
+        """Read events until one is wanted."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(msgspec.json.decode(line, type=Event))
+            if wanted(self.events[-1]):
+                return self.events[-1]
+        raise AssertionError(f"ended with code {self.process.wait()} after {self.events}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it and return the exit code."""
+        self.process.send_signal(number)
+        output, _ = self.process.communicate()
+        self.events += [msgspec.json.decode(line, type=Event) for line in output.splitlines()]
+        return self.process.returncode
+
+    def started_parts(self) -> set[str]:
+        return {event.part for event in self.events if isinstance(event, PartStarting)}
+
+    def stopped_parts(self) -> list[str]:
+        return [event.part for event in self.events if isinstance(event, PartStopped)]
+
+    def follow_the_welcome(self) -> list[Any]:
+        """Run the commands that a person copies from the terminal and return the answers."""
+        text = describe(self.ready)
+        commands = ["sh", "-ec", text[text.index("TOKEN=") :]]
+        answers = subprocess.run(commands, stdout=subprocess.PIPE, check=True).stdout
+        return [msgspec.json.decode(line) for line in answers.splitlines()]
