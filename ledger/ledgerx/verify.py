@@ -145,6 +145,8 @@ async def verify(
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
+    for _, check in checks:
+        check()
     return Report(
         tenant_id=tenant_id,
         entries=audit.entries,
@@ -166,6 +168,7 @@ async def _feed(
     head_seq: int,
     progress: Callable[[int, int], None],
 ) -> None:
+    """Feed all entries, and take from `checks` and run what is to be compared before the last of them."""
     for first in range(1, head_seq + 1, PAGE):
         seqs = range(first, min(first + PAGE, head_seq + 1))
         async with tenant_scope(connection, tenant_id, read_only=True):
@@ -175,8 +178,6 @@ async def _feed(
                 checks.pop(0)[1]()
             audit.feed(entry)
         progress(seqs[-1], head_seq)
-    for _, check in checks:
-        check()
 
 
 def _check_balances(audit: Audit, found: Sequence[rows.Row]) -> None:

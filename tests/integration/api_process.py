@@ -8,10 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from uuid import UUID
 
-from ledgerx.keys import Keyset, read_keyset, write_new_keyset
+from ledgerx.keys import read_keyset, write_new_keyset
+from ledgerx_api.tokens import Principal, Tokens
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
+from tests.integration.ledger_client import READ_WRITE
 
 _POLL_S = 0.05
 
@@ -32,10 +35,10 @@ class ApiProcess:
         self._process: subprocess.Popen[bytes] | None = None
         write_new_keyset(self._keys)
 
-    @property
-    def keyset(self) -> Keyset:
-        """The keys it signs with."""
-        return read_keyset(self._keys)
+    def token(self, tenant_id: UUID, *, issuer: str = "ledgerx", audience: str = "ledgerx", ttl_s: int = 900) -> str:
+        """A token signed with its keys, as it would give it to a client with both scopes unless said."""
+        tokens = Tokens(read_keyset(self._keys), issuer=issuer, audience=audience, ttl_s=ttl_s)
+        return tokens.sign(Principal(tenant_id, "client:test", READ_WRITE))
 
     def start(self) -> None:
         """Start it and wait until it is ready."""

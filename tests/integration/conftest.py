@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import pytest
 from psycopg import sql
 
 from ledgerx.migrate import migrate
+from ledgerx.tenancy import ClientCredentials
 from ledgerx_cli.embedded import kafka
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
 from tests.integration.api_process import ApiProcess
+from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 
 PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
 TEMPLATE = "migrated"
@@ -102,3 +104,16 @@ def api(shared_database: Database, servers_directory: Path) -> Iterator[ApiProce
     process.start()
     yield process
     process.end()
+
+
+@pytest.fixture
+async def credentials(shared_database: Database) -> ClientCredentials:
+    """A tenant of the test's own, with an API client."""
+    return await new_tenant(shared_database)
+
+
+@pytest.fixture
+async def client(api: ApiProcess, credentials: ClientCredentials) -> AsyncIterator[LedgerClient]:
+    """A client of that tenant with the accounts `bank` (no limits) and `user` (not below zero)."""
+    async with client_of(api.base_url, credentials) as client:
+        yield client

@@ -1,5 +1,6 @@
 """A client of the HTTP API that speaks for one tenant."""
 
+import io
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -60,13 +61,16 @@ class LedgerClient:
             sent["Authorization"] = f"Bearer {self.token}"
         if key is not None:
             sent["Idempotency-Key"] = key
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        raw_body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        data = None if body is None else io.BytesIO(raw_body)
         async with self._session.request(
             method, path, data=data, headers=sent | dict(headers or {}), params=params
         ) as answer:
             raw = await answer.read()
             is_json = answer.content_type.endswith("json")
-            return Answer(answer.status, answer.headers, json.loads(raw) if is_json and raw else raw.decode())
+            return Answer(
+                answer.status, answer.headers, json.loads(raw) if is_json and raw else raw.decode(errors="replace")
+            )
 
     async def get(self, path: str, **params: Any) -> Answer:
         """Get a path."""
@@ -91,6 +95,10 @@ class LedgerClient:
         """Move an amount from the account `bank` to the account `user` unless said."""
         body = {"debit": "bank", "credit": "user", "amount": amount} | fields
         return await self.request("POST", "/v1/transactions", body=body, key=key)
+
+    async def head(self) -> int:
+        """The number of the journal's last entry."""
+        return int((await self.get("/v1/accounts/bank/balance")).body["sequence"])
 
     async def pages(self, path: str, limit: int) -> AsyncIterator[list[Any]]:
         """The pages of a list, to its end."""

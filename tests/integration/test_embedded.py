@@ -35,10 +35,10 @@ def test_the_server_keeps_verifiers_of_the_roles_passwords_only(database: Databa
     assert all(password.startswith("SCRAM-SHA-256$") for (password,) in kept)
 
 
-async def test_postgres_below_a_long_path_starts_after_a_killed_initdb_and_listens_on_tcp(
+async def test_postgres_below_an_awkward_path_starts_after_a_killed_initdb_and_listens_on_tcp(
     servers_directory: Path, tmp_path: Path
 ) -> None:
-    directory = servers_directory / ("long" * 25)
+    directory = servers_directory / "a, b" / ("long" * 20)
     (directory / "unfinished" / "base").mkdir(parents=True)
     port = free_port()
     server = Postgres(directory=directory, password="password", tcp_port=port)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from ledgerx import database as db
+from ledgerx import events
 from ledgerx.commands import (
     AnyCommand,
     CloseAccount,
@@ -27,7 +29,8 @@ from ledgerx.commands import (
 from ledgerx.decide import Outcome, Recorded, Refused, Replayed
 from ledgerx.engine import Engine
 from ledgerx.errors import Overloaded
-from ledgerx.journal import AccountType, Entry
+from ledgerx.events import decode
+from ledgerx.journal import AccountType, Entry, genesis
 from ledgerx.verify import Report, verify
 from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
@@ -151,6 +154,22 @@ async def test_two_engines_keep_one_gapless_journal(
     recorded = [outcome.entry.seq for outcome in outcomes if isinstance(outcome, Recorded)]
     assert sorted(recorded) == list(range(3, len(recorded) + 3))
     assert (await verified(shared_database, tenant)).head == len(recorded) + 2
+
+
+async def test_the_outbox_holds_every_entry_once_and_in_order(
+    make_engine: MakeEngine, engine: Engine, tenant: UUID, admin: Connection
+) -> None:
+    long = "x" * 16_000
+    commands = [transfer(f"{n}", metadata=f'{{"a":"{long}"}}') for n in range(150)]
+    recorded = entries_of(await run_all([engine, await make_engine()], tenant, commands))
+    cursor = await admin.execute(
+        "SELECT payload FROM ledgerx.outbox WHERE tenant_id = %s ORDER BY first_seq", (tenant,)
+    )
+    messages = [decode(payload.encode()) for (payload,) in await cursor.fetchall()]
+    assert all(one.hash == two.previous_hash for one, two in pairwise(messages))
+    assert messages[0].previous_hash == genesis(tenant)
+    sent = [events.entry(record) for message in messages for record in message.entries]
+    assert sent[2:] == sorted(recorded, key=lambda entry: entry.seq)
 
 
 async def test_a_limit_holds_against_concurrent_spenders(

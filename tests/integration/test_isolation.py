@@ -11,6 +11,7 @@ from psycopg import sql
 
 from ledgerx import database as db
 from ledgerx.batch import run_batch
+from ledgerx.commands import AnyCommand
 from ledgerx.database import tenant_scope
 from ledgerx_cli.roles import Database
 from tests.commands import opening, transfer
@@ -44,16 +45,18 @@ def tenants(shared_database: Database) -> tuple[UUID, UUID]:
 
 async def _fill(database: Database) -> UUID:
     tenant_id = (await new_tenant(database)).tenant_id
-    commands = [opening("bank"), opening("user", min_balance="0"), transfer("k")]
+    commands: list[AnyCommand] = [opening("bank"), opening("user", min_balance="0"), transfer("k")]
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
-    async with await db.connect(database.streams_url, application_name="test") as connection:
-        async with tenant_scope(connection, tenant_id):
-            key = (tenant_id,)
-            await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
-            await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3)", key)
-            await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
-            await connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
+    async with (
+        await db.connect(database.streams_url, application_name="test") as connection,
+        tenant_scope(connection, tenant_id),
+    ):
+        key = (tenant_id,)
+        await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
+        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3)", key)
+        await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
     return tenant_id
 
 

@@ -2,6 +2,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -73,11 +74,10 @@ def test_a_real_database_takes_the_place_of_the_embedded_one(data: Path, databas
             assert connection.execute("SELECT count(*) FROM ledgerx.entries").fetchone() == (3,)
 
 
-def test_a_platform_stops_cleanly_when_its_terminal_and_the_reader_of_its_events_go(tmp_path: Path) -> None:
-    data = tmp_path / "a, strange: dïrectory ☂"
-    with Up(data) as up:
+def test_a_platform_stops_cleanly_when_its_terminal_and_the_reader_of_its_events_go() -> None:
+    with tempfile.TemporaryDirectory(prefix="strange: ☂ ") as data, Up(Path(data)) as up:
         up.follow_the_welcome()
-        pids = platform.find(data).pids
+        pids = platform.find(Path(data)).pids
         assert up.process.stdout is not None
         up.process.stdout.close()
         up.process.send_signal(signal.SIGHUP)

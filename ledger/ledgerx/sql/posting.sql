@@ -3,19 +3,26 @@
 SELECT seq, hash, recorded_at FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s FOR NO KEY UPDATE;
 
 -- name: load_accounts
--- The accounts with these codes, with the sums the engine keeps of the guarded ones.
+-- The accounts with these codes, with the sums the engine keeps of the guarded ones. OFFSET 0 keeps each look-up one of
+-- the index: of tables without statistics the planner would rather read all the tenant's rows.
 SELECT
     a.account_id, a.code, a.asset, a.scale, a.type, a.status, a.min_balance, a.max_balance, a.seq,
     g.posted, g.pending_debit, g.pending_credit
 FROM unnest(%(codes)b::text []) AS wanted (code)
-INNER JOIN ledgerx.accounts AS a ON a.tenant_id = %(tenant_id)s AND a.code = wanted.code
-LEFT JOIN ledgerx.guarded_balances AS g ON g.tenant_id = a.tenant_id AND g.account_id = a.account_id;
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND code = wanted.code OFFSET 0
+) AS a
+LEFT JOIN LATERAL (
+    SELECT * FROM ledgerx.guarded_balances WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id OFFSET 0
+) AS g ON true;
 
 -- name: load_keys
 -- The entries that these idempotency keys made.
 SELECT e.seq
 FROM unnest(%(keys)b::text []) AS wanted (key)
-INNER JOIN ledgerx.entries AS e ON e.tenant_id = %(tenant_id)s AND e.idempotency_key = wanted.key;
+CROSS JOIN LATERAL (
+    SELECT seq FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND idempotency_key = wanted.key OFFSET 0
+) AS e;
 
 -- name: append
 -- The entries of a batch, their postings and the head that moves with them.

@@ -1,18 +1,27 @@
+-- Look-ups stand in LATERAL ... OFFSET 0, and bounds of ranges in CASE instead of coalesce: without statistics the
+-- planner would read all the tenant's rows, and under row-level security coalesce counts as leaky and stays a filter.
+
 -- name: entries
 -- Entries by their numbers, in rising order.
 SELECT
     e.seq, e.recorded_at, e.effective_at, e.kind, e.actor, e.idempotency_key, e.fingerprint, e.reference, e.category,
     e.description, e.metadata, e.annotations_hash, e.change, e.hash
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
-INNER JOIN ledgerx.entries AS e ON e.tenant_id = %(tenant_id)s AND e.seq = wanted.seq
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq OFFSET 0
+) AS e
 ORDER BY e.seq;
 
 -- name: postings
 -- The postings of entries by their numbers, in order.
 SELECT p.seq, a.code, p.account_id, a.asset, a.scale, p.amount, p.layer
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
-INNER JOIN ledgerx.postings AS p ON p.tenant_id = %(tenant_id)s AND p.seq = wanted.seq
-INNER JOIN ledgerx.accounts AS a ON a.tenant_id = p.tenant_id AND a.account_id = p.account_id
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq OFFSET 0
+) AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
+) AS a
 ORDER BY p.seq, p.line;
 
 -- name: sums
@@ -23,17 +32,22 @@ SELECT
     coalesce(b.pending_debit, 0) + tail.pending_debit AS pending_debit,
     coalesce(b.pending_credit, 0) + tail.pending_credit AS pending_credit
 FROM unnest(%(codes)b::text []) AS wanted (code)
-INNER JOIN ledgerx.accounts AS a ON a.tenant_id = %(tenant_id)s AND a.code = wanted.code
-INNER JOIN ledgerx.heads AS h ON h.tenant_id = a.tenant_id
-LEFT JOIN ledgerx.projections AS s ON s.tenant_id = a.tenant_id AND s.projection = 'balances'
-LEFT JOIN ledgerx.balances AS b ON b.tenant_id = a.tenant_id AND b.account_id = a.account_id
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND code = wanted.code OFFSET 0
+) AS a
+INNER JOIN ledgerx.heads AS h ON h.tenant_id = %(tenant_id)s
+LEFT JOIN ledgerx.projections AS s ON s.tenant_id = %(tenant_id)s AND s.projection = 'balances'
+LEFT JOIN LATERAL (
+    SELECT * FROM ledgerx.balances WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id OFFSET 0
+) AS b ON true
 CROSS JOIN LATERAL (
     SELECT
         coalesce(sum(p.amount) FILTER (WHERE p.layer = 0), 0) AS posted,
         coalesce(sum(p.amount) FILTER (WHERE p.layer = 1), 0) AS pending_debit,
         coalesce(sum(p.amount) FILTER (WHERE p.layer = 2), 0) AS pending_credit
     FROM ledgerx.postings AS p
-    WHERE p.tenant_id = a.tenant_id AND p.account_id = a.account_id AND p.seq > coalesce(s.seq, 0)
+    WHERE p.tenant_id = %(tenant_id)s AND p.account_id = a.account_id
+        AND p.seq > CASE WHEN s.seq IS NULL THEN 0 ELSE s.seq END
 ) AS tail;
 
 -- name: account
@@ -69,31 +83,41 @@ WITH page AS (
     LIMIT %(limit)s
 ), newest AS (
     SELECT seq, line FROM page ORDER BY seq DESC, line DESC LIMIT 1
-), mark AS (
-    SELECT m.seq, m.line, m.posted, m.pending_debit, m.pending_credit
+), start AS (
+    SELECT newest.seq AS to_seq, newest.line AS to_line, m.seq, m.line, m.posted, m.pending_debit, m.pending_credit
     FROM newest
-    INNER JOIN ledgerx.marks AS m
-        ON m.tenant_id = %(tenant_id)s AND m.account_id = %(account_id)s
-        AND (m.seq, m.line) <= (newest.seq, newest.line)
-    ORDER BY m.seq DESC, m.line DESC
-    LIMIT 1
+    LEFT JOIN LATERAL (
+        SELECT * FROM ledgerx.marks
+        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND (seq, line) <= (newest.seq, newest.line)
+        ORDER BY seq DESC, line DESC
+        LIMIT 1
+    ) AS m ON true
 ), sums AS (
     SELECT
-        coalesce(sum(p.amount) FILTER (WHERE p.layer = 0), 0) + coalesce((SELECT posted FROM mark), 0) AS posted,
-        coalesce(sum(p.amount) FILTER (WHERE p.layer = 1), 0) + coalesce((SELECT pending_debit FROM mark), 0)
-            AS pending_debit,
-        coalesce(sum(p.amount) FILTER (WHERE p.layer = 2), 0) + coalesce((SELECT pending_credit FROM mark), 0)
-            AS pending_credit
-    FROM newest
-    LEFT JOIN ledgerx.postings AS p
-        ON p.tenant_id = %(tenant_id)s AND p.account_id = %(account_id)s
-        AND (p.seq, p.line) <= (newest.seq, newest.line)
-        AND (p.seq, p.line) > (coalesce((SELECT seq FROM mark), 0), coalesce((SELECT line FROM mark), 0::smallint))
+        coalesce(start.posted, 0) + tail.posted AS posted,
+        coalesce(start.pending_debit, 0) + tail.pending_debit AS pending_debit,
+        coalesce(start.pending_credit, 0) + tail.pending_credit AS pending_credit
+    FROM start
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce(sum(p.amount) FILTER (WHERE p.layer = 0), 0) AS posted,
+            coalesce(sum(p.amount) FILTER (WHERE p.layer = 1), 0) AS pending_debit,
+            coalesce(sum(p.amount) FILTER (WHERE p.layer = 2), 0) AS pending_credit
+        FROM ledgerx.postings AS p
+        WHERE p.tenant_id = %(tenant_id)s AND p.account_id = %(account_id)s
+            AND (p.seq, p.line) <= (start.to_seq, start.to_line)
+            AND (p.seq, p.line) > (
+                CASE WHEN start.seq IS NULL THEN 0 ELSE start.seq END,
+                CASE WHEN start.line IS NULL THEN 0::smallint ELSE start.line END
+            )
+    ) AS tail
 )
 SELECT
     page.seq, page.layer, page.amount, page.line, e.kind, e.recorded_at, e.effective_at, e.reference, e.category,
     e.description, sums.posted, sums.pending_debit, sums.pending_credit
 FROM page
 CROSS JOIN sums
-INNER JOIN ledgerx.entries AS e ON e.tenant_id = %(tenant_id)s AND e.seq = page.seq
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = page.seq OFFSET 0
+) AS e
 ORDER BY page.seq DESC, page.line DESC;

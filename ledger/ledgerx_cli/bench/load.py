@@ -21,7 +21,7 @@ from ledgerx_cli.bench.wire import ProtocolError, Response, ResponseReader
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What one run of the closed loop saw. Latencies are nanoseconds, in no order, of all answers."""
 
-    latencies_ns: array[int]
+    latencies_ns: "array[int]"  # Python 3.11 has no subscript for it at run time
     errors: dict[str, int]
     duration_s: float
     generator_cpu_s: float

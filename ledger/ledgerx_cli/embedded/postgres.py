@@ -118,7 +118,8 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
 
     def _sockets(self) -> Path:
         near = self.directory / "sockets"
-        if len(os.fsencode(near / f".s.PGSQL.{self._port}")) <= _MAX_SOCKET_PATH_BYTES:
+        # To the server and to libpq a comma separates directories.
+        if "," not in str(near) and len(os.fsencode(near / f".s.PGSQL.{self._port}")) <= _MAX_SOCKET_PATH_BYTES:
             return near
         name = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"ledgerx-{name}"

@@ -2,7 +2,9 @@
 -- The tails of those accounts that have one.
 SELECT t.account_id, t.postings, t.posted, t.pending_debit, t.pending_credit
 FROM unnest(%(account_id)b::bigint []) AS wanted (account_id)
-INNER JOIN ledgerx.mark_tails AS t ON t.tenant_id = %(tenant_id)s AND t.account_id = wanted.account_id;
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.mark_tails WHERE tenant_id = %(tenant_id)s AND account_id = wanted.account_id OFFSET 0
+) AS t;
 
 -- name: put_tails
 -- The tails of accounts as a batch leaves them.
