@@ -74,6 +74,8 @@ def fresh_database(server: Postgres) -> Iterator[Database]:
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE))
         )
         yield set_passwords(server.url(name), PASSWORDS)
+        # Passwords are the server's, and `ledgerx up` on this database will have set its own.
+        set_passwords(server.url(), PASSWORDS)
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,)
         ).fetchall()

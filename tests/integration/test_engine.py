@@ -29,7 +29,6 @@ from ledgerx.commands import (
 from ledgerx.decide import Outcome, Recorded, Refused, Replayed
 from ledgerx.engine import Engine
 from ledgerx.errors import Overloaded
-from ledgerx.events import decode
 from ledgerx.journal import AccountType, Entry, genesis
 from ledgerx.verify import Report, verify
 from ledgerx_cli.roles import Database
@@ -165,7 +164,7 @@ async def test_the_outbox_holds_every_entry_once_and_in_order(
     cursor = await admin.execute(
         "SELECT payload FROM ledgerx.outbox WHERE tenant_id = %s ORDER BY first_seq", (tenant,)
     )
-    messages = [decode(payload.encode()) for (payload,) in await cursor.fetchall()]
+    messages = [events.decode(payload.encode()) for (payload,) in await cursor.fetchall()]
     assert all(one.hash == two.previous_hash for one, two in pairwise(messages))
     assert messages[0].previous_hash == genesis(tenant)
     sent = [events.entry(record) for message in messages for record in message.entries]
@@ -241,6 +240,14 @@ async def test_a_command_that_the_database_refuses_does_not_harm_its_neighbours(
     assert refusals(outcomes) == [code]
     assert isinstance(outcomes[7], Refused)
     assert (await verified(shared_database, tenant)).transactions == 20
+
+
+async def test_a_connection_survives_any_number_of_refusals(make_engine: MakeEngine, tenant: UUID) -> None:
+    # Statements are prepared as they are used; one that was skipped after an error must not count as prepared.
+    single = await make_engine(connections=1)
+    for n in range(12):
+        refused, recorded = await run_all([single], tenant, [opening(f"no code {n}!"), transfer(f"{n}")])
+        assert (refusals([refused]), type(recorded)) == (["invalid_field"], Recorded)
 
 
 async def test_an_unknown_tenant_is_not_found(engine: Engine) -> None:
