@@ -67,6 +67,9 @@ def connection_options(application_name: str, *, durable: bool = True) -> dict[s
         "connect_timeout": 5,
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         "autocommit": True,
+        # From the first use: psycopg 3.3 takes a statement for prepared that it was to prepare later on and that an
+        # error before it in the pipeline skipped, and every use of it on that connection fails from then on.
+        "prepare_threshold": 0,
         **_KEEPALIVE,
     }
 

@@ -48,7 +48,13 @@ class SlotHeldError(Exception):
 
 async def connect_patiently(url: str, **options: Any) -> Connection:
     """Open a connection for work without time limits, with text in UTF-8; `options` are further ones of libpq."""
-    ours = {**connection_options("ledgerx-relay"), "options": _OPTIONS, "client_encoding": "utf8"}
+    # A replication connection knows the simple protocol only, which prepares nothing.
+    ours = {
+        **connection_options("ledgerx-relay"),
+        "options": _OPTIONS,
+        "client_encoding": "utf8",
+        "prepare_threshold": None,
+    }
     return await AsyncConnection.connect(url, **ours, **options)
 
 
