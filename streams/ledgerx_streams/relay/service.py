@@ -28,6 +28,8 @@ _STOP_S = 6
 
 # Brokers refuse batches above 1 MiB by default; a single record has at most 900 KiB and its headers.
 _BATCH_BYTES = 1_000_000
+# Under load several rows then share a request, for the broker and for all who read from it.
+_LINGER_MS = 20
 # A broker that is away is logged about as often.
 _RETRY_MS = 500
 
@@ -87,6 +89,7 @@ async def _producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         enable_idempotence=True,
         acks="all",
         max_batch_size=_BATCH_BYTES,
+        linger_ms=_LINGER_MS,
         retry_backoff_ms=_RETRY_MS,
     )
     try:
