@@ -8,14 +8,15 @@ import rfc8785
 from ledgerx.errors import InvalidField
 
 MAX_BYTES = 16 * 1024
+MAX_LEVELS = 32
 
 
 def canonical_metadata(raw: bytes) -> str:
     """The canonical text of a JSON object.
 
-    Raises `InvalidField` when it is not an object, is larger than `MAX_BYTES`, nests too deep, repeats a key, or holds
-    a number that is not an integer of at most 53 bits, a NUL or half of a surrogate pair: each would read back
-    differently somewhere.
+    Raises `InvalidField` when it is not an object, is larger than `MAX_BYTES`, nests deeper than `MAX_LEVELS`, repeats
+    a key, or holds a number that is not an integer of at most 53 bits, a NUL or half of a surrogate pair: each would
+    read back differently somewhere.
     """
     if len(raw) > MAX_BYTES:
         raise InvalidField(f"metadata has at most {MAX_BYTES} bytes")
@@ -23,13 +24,12 @@ def canonical_metadata(raw: bytes) -> str:
         value = json.loads(raw, object_pairs_hook=_object, parse_float=_refuse_number, parse_constant=_refuse_number)
         if not isinstance(value, dict):
             raise InvalidField("metadata is a JSON object")
-        if _holds_nul(value):
-            raise InvalidField("metadata holds a NUL character")
+        _check(value, MAX_LEVELS)
         return rfc8785.dumps(value).decode()
     except ValueError:
         raise InvalidField("metadata is not JSON, or holds an integer beyond 53 bits or a broken character") from None
     except RecursionError:
-        raise InvalidField("metadata nests too deep") from None
+        raise _too_deep() from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -39,12 +39,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_nul, (*value, *value.values())))
-    if isinstance(value, list):
-        return any(map(_holds_nul, value))
-    return isinstance(value, str) and "\0" in value
+def _check(value: Any, levels: int) -> None:
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidField("metadata holds a NUL character")
+    if isinstance(value, dict | list):
+        if not levels:
+            raise _too_deep()
+        for inner in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check(inner, levels - 1)
+
+
+def _too_deep() -> InvalidField:
+    return InvalidField(f"metadata nests at most {MAX_LEVELS} levels deep")
 
 
 def _refuse_number(text: str) -> NoReturn:

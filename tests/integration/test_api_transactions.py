@@ -142,7 +142,7 @@ BAD_TRANSACTIONS: dict[str, tuple[Any, int, str]] = {
     "infinite number in metadata": (body_with(b'"metadata":{"a":1e999}'), 400, "malformed"),
     "repeated key in metadata": (body_with(b'"metadata":{"a":1,"a":2}'), 422, "invalid_field"),
     "large metadata": (GOOD | {"metadata": {"a": "x" * 17_000}}, 422, "invalid_field"),
-    "deep metadata": (body_with(b'"metadata":{"a":' + b"[" * 8_000 + b"]" * 8_000 + b"}"), 422, "invalid_field"),
+    "deep metadata": (body_with(b'"metadata":{"a":' + b"[" * 32 + b"]" * 32 + b"}"), 422, "invalid_field"),
     "deep body": (b"[" * 100_000 + b"]" * 100_000, 422, "invalid_field"),
     "time without a zone": (GOOD | {"effective_at": "2026-01-01T00:00:00"}, 422, "invalid_field"),
     "time that is none": (GOOD | {"effective_at": "yesterday"}, 422, "invalid_field"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgerx.errors import InvalidField
-from ledgerx.metadata import MAX_BYTES, canonical_metadata
+from ledgerx.metadata import MAX_BYTES, MAX_LEVELS, canonical_metadata
 
 TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXTS
@@ -61,6 +61,13 @@ def test_canonical_text_is_canonical_already(value: dict[str, Any]) -> None:
 def test_what_would_read_back_differently_somewhere_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidField):
         canonical_metadata(raw)
+
+
+def test_the_limit_counts_levels() -> None:
+    deepest = b'{"a":' + b"[" * (MAX_LEVELS - 1) + b"]" * (MAX_LEVELS - 1) + b"}"
+    assert canonical_metadata(deepest) == deepest.decode()
+    with pytest.raises(InvalidField):
+        canonical_metadata(deepest.replace(b"[]", b"[[]]"))
 
 
 def test_an_escaped_backslash_is_no_nul() -> None:

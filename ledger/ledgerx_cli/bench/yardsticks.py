@@ -63,7 +63,7 @@ def raw_insert(target: Target, heads: Heads) -> Yardstick:
 async def _raw_insert(target: Target, heads: Heads) -> Yardstick:
     async with await connect(target.platform.database.admin_url, application_name="ledgerx-bench") as connection:
         batches = await _read_batches(connection, heads.tenant_id, heads.journal_seq)
-        await connection.execute(_queries.create_scratch)
+        await connection.execute(_queries.create_scratch, prepare=False)
         try:
             before = _now(target)
             for batch in batches:
@@ -73,7 +73,7 @@ async def _raw_insert(target: Target, heads: Heads) -> Yardstick:
                         await connection.execute(_on_scratch(_posting.insert_outbox), row)
             after = _now(target)
         finally:
-            await connection.execute(_queries.drop_scratch)
+            await connection.execute(_queries.drop_scratch, prepare=False)
     transactions = sum(len(batch.journal["seq"]) for batch in batches)
     rate_per_s = transactions / (after.clock_s - before.clock_s)
     return _yardstick(RAW_INSERT, transactions, rate_per_s, before, after)
