@@ -108,6 +108,9 @@ class _Client(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def send_next(self) -> None:
+        # Where the server has hung up already, `connection_lost` tells of it.
+        if self._transport.is_closing():
+            return
         request = next(self._state.requests, None)
         if request is None:
             self.finished.set_result(None)
