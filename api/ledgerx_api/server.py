@@ -1,20 +1,22 @@
-"""Runs the API: one process with one event loop, behind granian's HTTP server."""
+"""Runs the API: one process with one event loop, behind uvicorn.
+
+Everything happens on that loop, so requests that arrive together meet in one batch of the engine.
+"""
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import uvicorn
 import uvloop
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
 from ledgerx import telemetry
+from ledgerx.engine import PATIENCE_S
 from ledgerx.settings import load
 from ledgerx_api.app import create_app
+from ledgerx_api.connection import GuardedConnection
 from ledgerx_api.settings import ApiSettings
-
-# A client that takes longer to send its headers is slow on purpose.
-_HEADER_TIMEOUT_MS = 10_000
 
 
 def main() -> int:
@@ -29,17 +31,35 @@ def main() -> int:
 
 
 async def _serve(settings: ApiSettings) -> None:
-    server = Server(
-        create_app(settings),
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        backlog=1024,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
-        websockets=False,
-        log_enabled=False,
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            http=GuardedConnection,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=1024,
+            timeout_graceful_shutdown=round(PATIENCE_S) + 5,
+        )
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     await server.serve()
+
+
+class _Server(uvicorn.Server):
+    """A server that ends well on a signal; uvicorn's own sends itself the signal again once it is done."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True

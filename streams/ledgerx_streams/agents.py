@@ -22,7 +22,7 @@ from ledgerx_streams.projector import Projector
 
 _MESSAGES_PER_BATCH = 32
 # Between two batches, unless it has fallen behind: what came in meanwhile then shares a transaction.
-_PAUSE_S = 0.05
+_PAUSE_S = 0.1
 _TENANTS_AT_ONCE = 4
 _LONGEST_PAUSE_S = 10.0
 

@@ -1,0 +1,90 @@
+"""One client's connection: uvicorn's, with bounds on how slow and how long a request may be on its way."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# A client that takes longer to send the head of a request, or pauses longer in its body, is slow on purpose.
+MAX_SILENCE_S = 10.0
+# The request line and all headers.
+MAX_HEAD_BYTES = 64 * 1024
+
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+_log = structlog.get_logger()
+
+
+class GuardedConnection(HttpToolsProtocol):
+    """Closes a connection whose head does not come whole in `MAX_SILENCE_S`, or whose body stops for so long.
+
+    A head of more than `MAX_HEAD_BYTES` is answered with 431. Requests that come in one piece cost no timer.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = self._in_body = False
+        self._head_bytes = 0
+        self._silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to wait for the first request."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a request."""
+        if self._in_head:
+            # What ends one request and begins the next in one piece is not counted; a piece is small.
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
+        elif self._in_head and self._silence is None:
+            self._wait()
+        elif not self._in_head:
+            self._stop_waiting()
+            if self._in_body:
+                self._wait()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """Its head is whole."""
+        self._in_head, self._in_body = False, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Its body is whole."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def _wait(self) -> None:
+        self._silence = self.loop.call_later(MAX_SILENCE_S, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    def _give_up(self) -> None:
+        self._silence = None
+        if self.flow.read_paused:
+            # It is we who are slow.
+            self._wait()
+        elif not self.transport.is_closing():
+            _log.info("closed a silent connection", client=self.client[0] if self.client else None)
+            self.transport.close()
