@@ -38,18 +38,19 @@ def authorised_by(tokens: Tokens) -> Callable[[ASGIApp], ASGIApp]:
     """The middleware that leaves the principal of a request in `request.user`, or refuses it."""
 
     def middleware(app: ASGIApp) -> ASGIApp:
-        async def authorise(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
             wanted = scope["route_handler"].opt.get(_OPT)
             if wanted is not None:
-                scope["user"] = _principal(scope, wanted, tokens)
+                scope["user"] = authorise(scope, wanted, tokens)
             await app(scope, receive, send)
 
-        return authorise
+        return guarded
 
     return middleware
 
 
-def _principal(scope: AsgiScope, wanted: Scope, tokens: Tokens) -> Principal:
+def authorise(scope: AsgiScope, wanted: Scope, tokens: Tokens) -> Principal:
+    """The principal of a request that needs the scope `wanted`. Raises `Unauthenticated` and `Forbidden`."""
     header = next((value for name, value in scope["headers"] if name == _AUTHORIZATION), b"")
     scheme, _, token = header.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not token:

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import psycopg
 import structlog
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
@@ -18,33 +20,50 @@ from litestar.static_files import create_static_files_router
 from ledgerx import __version__, database
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
+from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx_api import access, metrics, problems, tracing
-from ledgerx_api.routes import accounts, auth, health, transactions
+from ledgerx_api.event_streams import EventStreams
+from ledgerx_api.head_watch import HeadWatch
+from ledgerx_api.routes import accounts, auth, events, health, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
 _log = structlog.get_logger()
 _ASSETS = "/docs/assets"
+# How long the start waits for a database; without one the process serves all the same, and is not ready.
+_PARTITIONS_WAIT_S = 5
 
 
 def create_app(settings: ApiSettings) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keyset cannot be read."""
+    """The application. Raises `ConfigurationError` when the keyset cannot be read.
+
+    `state.streams` are the streams to close before its server waits for the end of all requests.
+    """
     keyset = read_keyset(settings.keys)
     tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
     engine = Engine(pool)
+    watch = HeadWatch(partial(read_head_seqs, pool))
+    streams = EventStreams(pool, watch, max_streams=settings.event_streams)
+    partitions_made = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         await pool.open()
-        partitions = asyncio.create_task(keep_partitions_ahead(pool.connection))
+        tasks = [
+            asyncio.create_task(keep_partitions_ahead(pool.connection, partitions_made)),
+            asyncio.create_task(watch.run()),
+        ]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(partitions_made.wait(), _PARTITIONS_WAIT_S)
         _log.info("started", version=__version__)
         yield
-        partitions.cancel()
+        for task in tasks:
+            task.cancel()
         await engine.drain()
         await pool.close()
         _log.info("drained and stopped")
@@ -54,10 +73,12 @@ def create_app(settings: ApiSettings) -> Litestar:
             *auth.routes(pool, tokens, keyset),
             *accounts.routes(pool, engine),
             *transactions.routes(pool, engine),
-            *health.routes(pool),
+            *events.routes(pool, streams, tokens),
+            *health.routes(pool, partitions_made),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
+        state=State({"streams": streams}),
         middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens)],
         exception_handlers={
             LedgerError: problems.answer,

@@ -11,7 +11,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Read from `LEDGERX_DATABASE_URL`, `LEDGERX_KEYS` and so on.
 
     `database_url` logs in as `ledgerx_api`; `keys` is the keyset file of `ledgerx.keys`; `token_ttl_s` is the life of
-    an access token in seconds; `database_connections` bounds the pool, and so the batches in flight.
+    an access token in seconds; `database_connections` bounds the pool, and so the batches in flight; `event_streams`
+    bounds the streams that are open at the same time.
     """
 
     database_url: Secret
@@ -23,4 +24,5 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     token_ttl_s: int = 900
     database_connections: int = 8
     max_body_bytes: int = 1024 * 1024
+    event_streams: int = 100
     log_level: str = "INFO"

@@ -137,6 +137,14 @@ class AccountNotEmpty(Conflict):
     title = "Account is not empty"
 
 
+class EventsExpired(LedgerError):
+    """410: the events after the cursor are not kept any more; `oldest` is the first cursor that still works."""
+
+    code = "events_expired"
+    status = 410
+    title = "Events expired"
+
+
 class TooLarge(LedgerError):
     """413: the request body is larger than the limit."""
 
@@ -252,6 +260,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     title = "Overloaded"
+
+
+class TooManyStreams(Unavailable):
+    """503: too many event streams are open; close one, or try again later."""
+
+    code = "too_many_streams"
+    title = "Too many streams"
 
 
 class ConfigurationError(Exception):
