@@ -13,7 +13,7 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
-from ledgerx.journal import Entry, annotations_hash, chain, genesis
+from ledgerx.journal import AccountState, Entry, Posting, annotations_hash, chain, genesis
 from ledgerx.state import Sums
 
 PAGE = 1_000
@@ -52,6 +52,7 @@ class Audit:
     """The running state of a verification: feed it entries in order, then compare what was kept beside them."""
 
     def __init__(self, tenant_id: UUID) -> None:
+        self.tenant_id = tenant_id
         self.findings: list[Finding] = []
         self.entries = 0
         self.transactions = 0
@@ -60,6 +61,8 @@ class Audit:
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
         self.hash = genesis(tenant_id)
         self._counts: dict[int, int] = {}
+        # By code, what an account keeps for ever: its id, asset and scale.
+        self._accounts: dict[str, tuple[int, str, int]] = {}
         self._next = 1
 
     def find(self, seq: int | None, what: str) -> None:
@@ -75,14 +78,12 @@ class Audit:
             self.find(entry.seq, "the hash does not match the entry and the hash before it")
         if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
             self.find(entry.seq, "category, description or metadata do not match their hash")
+        if entry.change is not None:
+            self._know(entry.seq, entry.change)
         totals: dict[str, int] = {}
         for number, line in enumerate(entry.postings):
             totals[line.asset] = totals.get(line.asset, 0) + line.amount
-            account_id = line.account_id
-            self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
-            self._counts[account_id] = count = self._counts.get(account_id, 0) + 1
-            if count % MARK_EVERY == 0:
-                self.marks[account_id, entry.seq, number] = (count, sums)
+            self._add(entry.seq, number, line)
         if any(totals.values()):
             self.find(entry.seq, "debits and credits differ")
         self.entries += 1
@@ -91,11 +92,40 @@ class Audit:
         self.hash = entry.hash
         self._next = entry.seq + 1
 
+    def _know(self, seq: int, change: AccountState) -> None:
+        fixed = (change.account_id, change.asset, change.scale)
+        if self._accounts.setdefault(change.account, fixed) != fixed:
+            self.find(seq, f'the account "{change.account}" was opened with another id, asset or scale')
+
+    def _add(self, seq: int, number: int, line: Posting) -> None:
+        account_id = line.account_id
+        # The chain covers the code only: the rest of a posting is as good as the entry that opened the account.
+        if self._accounts.get(line.account) != (account_id, line.asset, line.scale):
+            self.find(seq, f'line {number} is not of the account "{line.account}" as it was opened')
+        self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
+        self._counts[account_id] = count = self._counts.get(account_id, 0) + 1
+        if count % MARK_EVERY == 0:
+            self.marks[account_id, seq, number] = (count, sums)
+
     def finish(self, head_seq: int, head_hash: bytes) -> None:
         """Compare the journal's head with the last entry fed."""
         if self._next <= head_seq:
             self.find(self._next, f"entry {self._next} is missing")
         self.compare_hash("the journal's head", head_hash)
+
+    def report(self, head_seq: int, projections: dict[str, int] | None = None) -> Report:
+        """What was read and found."""
+        return Report(
+            tenant_id=self.tenant_id,
+            entries=self.entries,
+            transactions=self.transactions,
+            postings=self.postings,
+            accounts=len(self.sums),
+            head=head_seq,
+            hash=self.hash,
+            projections=projections or {},
+            findings=self.findings,
+        )
 
     def compare_sums(self, name: str, kept: Mapping[int, Sums]) -> None:
         """Compare sums kept elsewhere, of all accounts, with those of the entries fed so far."""
@@ -147,17 +177,8 @@ async def verify(
     audit.finish(head_seq, head_hash)
     for _, check in checks:
         check()
-    return Report(
-        tenant_id=tenant_id,
-        entries=audit.entries,
-        transactions=audit.transactions,
-        postings=audit.postings,
-        accounts=len(audit.sums),
-        head=head_seq,
-        hash=audit.hash,
-        projections={name: found[0][0] for name, found in (("balances", balances), ("marks", marks)) if found},
-        findings=audit.findings,
-    )
+    reached = {name: found[0][0] for name, found in (("balances", balances), ("marks", marks)) if found}
+    return audit.report(head_seq, reached)
 
 
 async def _feed(

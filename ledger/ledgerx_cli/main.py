@@ -17,6 +17,9 @@ app.command("ledgerx_cli.migrate:migrate", name="migrate", help="Bring the datab
 app.command("ledgerx_cli.bench.command:bench", name="bench", help="Measure a running platform.")
 app.command("ledgerx_cli.tenant:app", name="tenant", help="Manage tenants.")
 app.command("ledgerx_cli.verify:verify", name="verify", help="Recompute a tenant's journal and projections.")
+app.command(
+    "ledgerx_cli.export_journal:export_journal", name="export-journal", help="Write a tenant's journal to a file."
+)
 
 
 @app.command

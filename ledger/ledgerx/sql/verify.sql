@@ -18,3 +18,7 @@ SELECT h.seq, h.hash, g.account_id, g.posted, g.pending_debit, g.pending_credit
 FROM ledgerx.heads AS h
 LEFT JOIN ledgerx.guarded_balances AS g ON g.tenant_id = h.tenant_id
 WHERE h.tenant_id = %(tenant_id)s;
+
+-- name: head
+-- The journal's head.
+SELECT seq, hash, recorded_at FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
