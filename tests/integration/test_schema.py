@@ -144,6 +144,7 @@ def test_constraints_that_mean_something_to_a_client_exist(admin: psycopg.Connec
 CODES = [f"user:{n}" for n in range(2_000)]
 POSTING = Queries("ledgerx", "sql/posting.sql")
 READING = Queries("ledgerx", "sql/reading.sql")
+FEED = Queries("ledgerx", "sql/feed.sql")
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,8 @@ def grown_tenant(shared_database: Database) -> UUID:
         (READING.entries, {"seqs": list(range(100, 151))}),
         (READING.postings, {"seqs": list(range(3_000, 3_051))}),
         (READING.transactions_page, {"before": 3_500, "limit": 51}),
+        (FEED.feed, {"after": 3_500, "limit": 50, "max_bytes": 1_000}),
+        (FEED.integrity, {}),
         (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),
     ],
 )
