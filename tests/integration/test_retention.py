@@ -224,6 +224,18 @@ async def test_the_relay_may_not_drop_by_itself(relay: db.Connection) -> None:
             await relay.execute(statement.format(sql.Identifier(f"outbox_{TODAY:%Y%m%d}")))
 
 
+async def test_tables_of_the_relays_own_do_not_mislead(admin: Connection, relay: db.Connection, tenant: UUID) -> None:
+    await record(admin, tenant, TODAY - timedelta(days=9), 1)
+    await project(admin, tenant, "balances", 1)
+    await drop(relay)
+    await relay.execute(
+        "CREATE TEMP TABLE pg_replication_slots AS SELECT 'ledgerx'::name AS slot_name, current_database() AS database,"
+        " 'reserved' AS wal_status, 'FFFFFFFF/0'::pg_lsn AS confirmed_flush_lsn"
+    )
+    await relay.execute("GRANT SELECT ON pg_temp.pg_replication_slots TO public")
+    assert await drop(relay) is None
+
+
 async def test_the_relay_keeps_partitions_ahead_and_drops_old_ones(
     admin: Connection, relay: db.Connection, tenant: UUID
 ) -> None:

@@ -25,14 +25,14 @@ GRANT EXECUTE ON FUNCTION ledgerx.head_seqs (uuid []) TO ledgerx_api;
 
 -- Drops the oldest outbox partition that ended at least `keep_days` days ago, and returns its day; null if none may go.
 --
--- It may go when the slot has confirmed a position of the write-ahead log after the last row of that day, and when every
+-- It may go when the slot has confirmed a position of the write-ahead log after the last row of that day, and every
 -- projection of every tenant is beyond the tenant's last row of that day. The first call that finds a day old enough
 -- notes the log's position in the partition's comment, and later ones compare it with the slot's. A tenant without any
 -- projection lags. A slot that is missing or lost will be made anew with a snapshot of all that is here.
 --
 -- The lock on the whole outbox stops all writers, so it is waited for a moment only: `lock_not_available` then.
 CREATE FUNCTION ledgerx.drop_outbox_partition(keep_days integer, slot name) RETURNS date
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '100ms'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
 DECLARE
     position_now pg_lsn := pg_current_wal_lsn();
