@@ -21,7 +21,7 @@ from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx_api import access, metrics, problems, tracing
-from ledgerx_api.routes import accounts, auth, health, transactions
+from ledgerx_api.routes import account_changes, accounts, auth, batches, health, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -52,8 +52,10 @@ def create_app(settings: ApiSettings) -> Litestar:
     return Litestar(
         route_handlers=[
             *auth.routes(pool, tokens, keyset),
-            *accounts.routes(pool, engine),
+            *accounts.routes(pool),
+            *account_changes.routes(pool, engine),
             *transactions.routes(pool, engine),
+            *batches.routes(engine),
             *health.routes(pool),
             _swagger_assets(),
         ],
