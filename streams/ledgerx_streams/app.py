@@ -108,7 +108,7 @@ async def _expiring_holds(app: faust.App, url: Secret | None) -> AsyncIterator[N
     async with database.pool(url.reveal(), application_name="ledgerx-holds", max_size=_MAX_CONNECTIONS) as pool:
         engine = Engine(pool)
 
-        @app.timer(_EXPIRY_INTERVAL_S)  # type: ignore[untyped-decorator] - Faust's
+        @app.timer(_EXPIRY_INTERVAL_S)  # type: ignore[untyped-decorator]
         async def expire_holds() -> None:
             try:
                 await expire_due(pool, engine)
