@@ -59,6 +59,27 @@ async def try_batch(
     return decide(state, commands, clock(), atomic=atomic).outcomes
 
 
+def append_parameters(
+    tenant_id: UUID, previous_hash: bytes, entries: Sequence[Entry], traceparent: str | None
+) -> dict[str, Any]:
+    """The parameters of `append`, but the tenant's id, for entries that follow one with `previous_hash`."""
+    chunks = list(events.chunks(tenant_id, previous_hash, entries))
+    return {
+        **rows.entry_columns(entries),
+        **rows.posting_columns(entries),
+        "aggregatetype": events.AGGREGATE_JOURNAL,
+        "type": events.ENTRIES_RECORDED,
+        "traceparent": traceparent,
+        "outbox_id": [uuid_utils.uuid7() for _ in chunks],
+        "payload": [chunk.payload for chunk in chunks],
+        "first_seq": [chunk.first for chunk in chunks],
+        "last_seq": [chunk.last for chunk in chunks],
+        "head_seq": entries[-1].seq,
+        "head_hash": entries[-1].hash,
+        "head_recorded_at": entries[-1].recorded_at,
+    }
+
+
 async def _load(
     connection: Connection, tenant_id: UUID, commands: Sequence[AnyCommand], head_query: Any, *, keys: bool = True
 ) -> State:
@@ -130,25 +151,7 @@ async def _write(
         await connection.execute(query, {"tenant_id": tenant_id, **parameters})
 
     entries = decision.entries
-    head = decision.head
-    chunks = list(events.chunks(tenant_id, state.head.hash, entries))
-    await run(
-        _queries.append,
-        {
-            **rows.entry_columns(entries),
-            **rows.posting_columns(entries),
-            "aggregatetype": events.AGGREGATE_JOURNAL,
-            "type": events.ENTRIES_RECORDED,
-            "traceparent": traceparent,
-            "outbox_id": [uuid_utils.uuid7() for _ in chunks],
-            "payload": [chunk.payload for chunk in chunks],
-            "first_seq": [chunk.first for chunk in chunks],
-            "last_seq": [chunk.last for chunk in chunks],
-            "head_seq": head.seq,
-            "head_hash": head.hash,
-            "head_recorded_at": head.recorded_at,
-        },
-    )
+    await run(_queries.append, append_parameters(tenant_id, state.head.hash, entries, traceparent))
     if decision.accounts:
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)
