@@ -26,7 +26,7 @@ from ledgerx.partitions import keep_partitions_ahead
 from ledgerx_api import access, metrics, problems, tracing
 from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
-from ledgerx_api.routes import accounts, auth, events, health, transactions
+from ledgerx_api.routes import account_changes, accounts, auth, batches, events, health, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -71,8 +71,10 @@ def create_app(settings: ApiSettings) -> Litestar:
     return Litestar(
         route_handlers=[
             *auth.routes(pool, tokens, keyset),
-            *accounts.routes(pool, engine),
+            *accounts.routes(pool),
+            *account_changes.routes(pool, engine),
             *transactions.routes(pool, engine),
+            *batches.routes(engine),
             *events.routes(pool, streams, tokens),
             *health.routes(pool, partitions_made),
             _swagger_assets(),

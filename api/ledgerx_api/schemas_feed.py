@@ -10,7 +10,7 @@ from msgspec import Meta
 from ledgerx.commands import Direction
 from ledgerx.feed import EVENT_TYPES, FeedPage
 from ledgerx.integrity import Integrity as IntegrityNow
-from ledgerx.journal import AccountType, Entry
+from ledgerx.journal import AccountType, Entry, Kind
 from ledgerx_api import schemas
 
 # A bigint has at most 19 digits.
@@ -28,6 +28,7 @@ class ChangedAccount(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     min_balance: str | None
     max_balance: str | None
+    owner: str | None
 
 
 class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +94,7 @@ def event(tenant_id: UUID, entry: Entry) -> CloudEvent:
         id=f"{tenant_id}/{entry.seq}",
         source=f"urn:ledgerx:tenant:{tenant_id}",
         type=EVENT_TYPES[entry.kind],
-        subject=f"transactions/{entry.seq}" if entry.change is None else f"accounts/{entry.change.account}",
+        subject=_subject(entry),
         time=entry.recorded_at,
         sequence=f"{entry.seq:0{_SEQUENCE_DIGITS}}",
         data=schemas.transaction(entry) if entry.change is None else _account_entry(entry),
@@ -123,6 +124,13 @@ def integrity(now: IntegrityNow) -> Integrity:
             for one in now.projections
         ],
     )
+
+
+def _subject(entry: Entry) -> str:
+    if entry.change is not None:
+        return f"accounts/{entry.change.account}"
+    # An amendment is of a transaction, and none itself.
+    return f"transactions/{entry.target_seq if entry.kind is Kind.AMEND else entry.seq}"
 
 
 def _account_entry(entry: Entry) -> AccountEntry:

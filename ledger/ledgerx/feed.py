@@ -20,10 +20,14 @@ PAGE_BYTES = 256 * 1024
 # What an entry of each kind is called outside.
 EVENT_TYPES = {
     Kind.POST: "ledgerx.transaction.posted",
+    Kind.HOLD: "ledgerx.transaction.held",
+    Kind.CAPTURE: "ledgerx.transaction.captured",
+    Kind.RELEASE: "ledgerx.transaction.released",
+    Kind.EXPIRE: "ledgerx.transaction.expired",
+    Kind.REVERSE: "ledgerx.transaction.reversed",
+    Kind.AMEND: "ledgerx.transaction.amended",
     Kind.OPEN_ACCOUNT: "ledgerx.account.opened",
-    Kind.LIMIT_ACCOUNT: "ledgerx.account.limited",
-    Kind.FREEZE_ACCOUNT: "ledgerx.account.frozen",
-    Kind.UNFREEZE_ACCOUNT: "ledgerx.account.unfrozen",
+    Kind.UPDATE_ACCOUNT: "ledgerx.account.updated",
     Kind.CLOSE_ACCOUNT: "ledgerx.account.closed",
 }
 

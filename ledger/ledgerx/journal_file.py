@@ -96,7 +96,8 @@ def verify_file(file: BinaryIO, *, progress: Callable[[int, int], None] = lambda
 def _entries(file: BinaryIO) -> Iterator[Entry]:
     while line := file.readline(MAX_LINE_BYTES):
         entry = events.entry(_decode_entry(line))
-        if any(time is not None and time.tzinfo is None for time in (entry.recorded_at, entry.effective_at)):
+        times = (entry.recorded_at, entry.effective_at, entry.expires_at)
+        if any(time is not None and time.tzinfo is None for time in times):
             raise ValueError("a time without its offset")
         yield entry
 

@@ -4,7 +4,7 @@ The chain, the numbering, the zero sums, the guarded sums, and the streams' proj
 reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,17 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
-from ledgerx.journal import AccountState, Entry, Posting, annotations_hash, chain, genesis
+from ledgerx.journal import (
+    RESOLUTIONS,
+    AccountState,
+    Entry,
+    Kind,
+    Layer,
+    Posting,
+    annotations_hash,
+    chain,
+    genesis,
+)
 from ledgerx.state import Sums
 
 PAGE = 1_000
@@ -59,6 +69,7 @@ class Audit:
         self.postings = 0
         self.sums: dict[int, Sums] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
+        self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
         self._counts: dict[int, int] = {}
         # By code, what an account keeps for ever: its id, asset and scale.
@@ -80,12 +91,14 @@ class Audit:
             self.find(entry.seq, "category, description or metadata do not match their hash")
         if entry.change is not None:
             self._know(entry.seq, entry.change)
-        totals: dict[str, int] = {}
+        totals: dict[tuple[str, bool], int] = {}
         for number, line in enumerate(entry.postings):
-            totals[line.asset] = totals.get(line.asset, 0) + line.amount
+            side = line.asset, line.layer is Layer.POSTED
+            totals[side] = totals.get(side, 0) + line.amount
             self._add(entry.seq, number, line)
         if any(totals.values()):
             self.find(entry.seq, "debits and credits differ")
+        self._follow_hold(entry)
         self.entries += 1
         self.transactions += bool(entry.postings)
         self.postings += len(entry.postings)
@@ -112,6 +125,19 @@ class Audit:
         if self._next <= head_seq:
             self.find(self._next, f"entry {self._next} is missing")
         self.compare_hash("the journal's head", head_hash)
+
+    def _follow_hold(self, entry: Entry) -> None:
+        if entry.kind is Kind.HOLD:
+            self.open_holds.add(entry.seq)
+        elif entry.kind in RESOLUTIONS and entry.target_seq is not None:
+            if entry.target_seq not in self.open_holds:
+                self.find(entry.seq, f"{entry.target_seq} is no open hold")
+            self.open_holds.discard(entry.target_seq)
+
+    def compare_holds(self, kept: Collection[int]) -> None:
+        """Compare the holds kept as open with those of the entries fed so far."""
+        for seq in sorted(self.open_holds.symmetric_difference(kept)):
+            self.find(seq, "the hold is open in the journal or in the table of open holds, but not in both")
 
     def report(self, head_seq: int, projections: dict[str, int] | None = None) -> Report:
         """What was read and found."""
@@ -160,6 +186,7 @@ async def verify(
     """
     balances = await _fetch(connection, tenant_id, _queries.projected_balances)
     marks = await _fetch(connection, tenant_id, _queries.projected_marks)
+    holds = await _fetch(connection, tenant_id, _queries.open_holds)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
     if not head:
         raise NotFound("there is no such tenant")
@@ -171,6 +198,8 @@ async def verify(
         checks.append((balances[0][0], lambda: _check_balances(audit, balances)))
     if marks:
         checks.append((marks[0][0], lambda: _check_marks(audit, marks)))
+    if holds:
+        checks.append((holds[0][0], lambda: audit.compare_holds({row[1] for row in holds if row[1]})))
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)

@@ -85,6 +85,7 @@ async def test_an_entry_is_a_cloud_event(client: LedgerClient, credentials: Clie
         "status": "open",
         "min_balance": "0.00",
         "max_balance": None,
+        "owner": None,
     }
 
 

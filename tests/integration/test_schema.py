@@ -135,7 +135,9 @@ def test_the_journal_is_append_only_for_everybody(
 
 def test_constraints_that_mean_something_to_a_client_exist(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
     names = column(
-        admin, "SELECT conname FROM pg_constraint WHERE connamespace = 'ledgerx'::regnamespace AND contype <> 'n'"
+        admin,
+        "SELECT conname FROM pg_constraint WHERE connamespace = 'ledgerx'::regnamespace AND contype <> 'n' "
+        "UNION SELECT relname FROM pg_class INNER JOIN pg_index ON indexrelid = oid WHERE indisunique",
     )
     assert set(names) >= constraints._ERRORS.keys()
 

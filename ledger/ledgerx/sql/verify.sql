@@ -22,3 +22,10 @@ WHERE h.tenant_id = %(tenant_id)s;
 -- name: head
 -- The journal's head.
 SELECT seq, hash, recorded_at FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
+
+-- name: open_holds
+-- The journal's head with the holds kept as open, as of one moment.
+SELECT h.seq, o.seq
+FROM ledgerx.heads AS h
+LEFT JOIN ledgerx.open_holds AS o ON o.tenant_id = h.tenant_id
+WHERE h.tenant_id = %(tenant_id)s;
