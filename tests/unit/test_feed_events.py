@@ -25,7 +25,6 @@ from ledgerx_api.schemas_feed import CloudEvent, event
 from tests.commands import envelope, opening, transfer
 from tests.unit.memory_ledger import NOON, TENANT, MemoryLedger
 
-
 LATER = NOON + timedelta(hours=1)
 
 
