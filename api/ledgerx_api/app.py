@@ -20,7 +20,8 @@ from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
-from ledgerx_api import access, metrics, problems, tracing
+from ledgerx_api import access, addresses, metrics, problems, tracing
+from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.routes import accounts, auth, health, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
@@ -36,6 +37,7 @@ def create_app(settings: ApiSettings) -> Litestar:
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
+    limiter = RateLimiter(settings, addresses.networks(settings.trusted_proxies))
     engine = Engine(pool)
 
     @asynccontextmanager
@@ -47,6 +49,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         partitions.cancel()
         await engine.drain()
         await pool.close()
+        await limiter.close()
         _log.info("drained and stopped")
 
     return Litestar(
@@ -58,7 +61,7 @@ def create_app(settings: ApiSettings) -> Litestar:
             _swagger_assets(),
         ],
         lifespan=[lifespan],
-        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens)],
+        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens), limiter.limited],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,
