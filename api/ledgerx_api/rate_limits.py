@@ -30,7 +30,7 @@ from ledgerx_api.addresses import Network, address_of, site_of
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Principal
 
-STORE_TIMEOUT_S = 0.25
+STORE_TIMEOUT_S = 0.5
 # How long a store that failed is left alone.
 STORE_PAUSE_S = 5.0
 _PIECES = 1_000
