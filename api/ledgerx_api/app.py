@@ -38,7 +38,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
     limiter = RateLimiter(settings, addresses.networks(settings.trusted_proxies))
-    engine = Engine(pool)
+    engine = Engine(pool, max_accounts=settings.max_accounts or None)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from ledgerx.commands import AnyCommand
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.decide import Decision, Outcome, decide
 from ledgerx.errors import NotFound
+from ledgerx.journal import Kind
 from ledgerx.state import Account, Head, KnownKey, State, Sums
 
 _queries = Queries("ledgerx", "sql/posting.sql")
@@ -23,7 +24,12 @@ _reading = Queries("ledgerx", "sql/reading.sql")
 
 
 async def run_batch(
-    connection: Connection, tenant_id: UUID, commands: Sequence[AnyCommand], *, clock: Callable[[], datetime]
+    connection: Connection,
+    tenant_id: UUID,
+    commands: Sequence[AnyCommand],
+    *,
+    clock: Callable[[], datetime],
+    max_accounts: int | None = None,
 ) -> Sequence[Outcome]:
     """Decide and durably record `commands`; their outcomes are true once this returns.
 
@@ -31,14 +37,16 @@ async def run_batch(
     the batch was committed, and running the same commands again settles it.
     """
     async with tenant_scope(connection, tenant_id):
-        state = await _load(connection, tenant_id, commands)
+        state = await _load(connection, tenant_id, commands, max_accounts)
         decision = decide(state, commands, clock())
         if decision.entries:
             await _write(connection, tenant_id, state, decision, commands[0].traceparent)
     return decision.outcomes
 
 
-async def _load(connection: Connection, tenant_id: UUID, commands: Sequence[AnyCommand]) -> State:
+async def _load(
+    connection: Connection, tenant_id: UUID, commands: Sequence[AnyCommand], max_accounts: int | None
+) -> State:
     async def run(query: Any, **parameters: Any) -> Any:
         return await connection.execute(query, {"tenant_id": tenant_id, **parameters}, binary=True)
 
@@ -51,6 +59,7 @@ async def _load(connection: Connection, tenant_id: UUID, commands: Sequence[AnyC
     head_row = await head_cursor.fetchone()
     if head_row is None:
         raise NotFound("there is no such tenant")
+    *head, opened = head_row
     accounts: dict[str, Account] = {}
     sums: dict[int, Sums] = {}
     for row in await accounts_cursor.fetchall():
@@ -64,10 +73,11 @@ async def _load(connection: Connection, tenant_id: UUID, commands: Sequence[AnyC
     seqs = [row[0] for row in await keys_cursor.fetchall()]
     known = await rows.read_entries(connection, tenant_id, seqs) if seqs else []
     return State(
-        head=Head(*head_row),
+        head=Head(*head),
         accounts=accounts,
         sums=sums,
         keys={str(entry.idempotency_key): KnownKey(entry.fingerprint or b"", entry) for entry in known},
+        accounts_left=None if max_accounts is None else max_accounts - opened,
     )
 
 
@@ -88,6 +98,9 @@ async def _write(
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)
         await run(_queries.delete_guarded, {"account_ids": unguarded})
+        opened = sum(entry.kind is Kind.OPEN_ACCOUNT for entry in entries)
+        if opened:
+            await run(_queries.count_opened, {"opened": opened})
     if decision.sums:
         await run(_queries.upsert_guarded, rows.sums_columns(decision.sums))
     for chunk in events.chunks(tenant_id, state.head.hash, entries):

@@ -33,6 +33,7 @@ from ledgerx.errors import (
     InvalidField,
     LedgerError,
     LimitExceeded,
+    TooManyAccounts,
     Unbalanced,
     UnknownAccount,
 )
@@ -114,6 +115,7 @@ class _Ledger:
         self._accounts = dict(state.accounts)
         self._sums = dict(state.sums)
         self._keys = dict(state.keys)
+        self._accounts_left = state.accounts_left
 
     @property
     def changed_guarded_sums(self) -> dict[int, tuple[Sums, int]]:
@@ -163,6 +165,8 @@ class _Ledger:
     def open_account(self, command: OpenAccount) -> Recorded:
         if command.code in self._accounts:
             raise AccountExists(f'account "{command.code}" exists already', account=command.code)
+        if self._accounts_left is not None and self._accounts_left <= 0:
+            raise TooManyAccounts("this tenant has as many accounts as it may have")
         scale = scale_of(command.asset)
         account = Account(
             account_id=self.head.seq + 1,
@@ -177,6 +181,8 @@ class _Ledger:
         )
         _check_limits_order(account)
         _check_within(account, balance(Sums(), account.type))
+        if self._accounts_left is not None:
+            self._accounts_left -= 1
         return self._change(command, Kind.OPEN_ACCOUNT, account, Sums(), metadata=command.metadata)
 
     def limit_account(self, command: LimitAccount) -> Recorded:

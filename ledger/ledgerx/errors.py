@@ -138,7 +138,7 @@ class AccountNotEmpty(Conflict):
 
 
 class TooManyAccounts(Conflict):
-    """409: the tenant has as many accounts as it may have; `limit` says how many."""
+    """409: the tenant has as many accounts as it may have, closed ones included."""
 
     code = "too_many_accounts"
     title = "Too many accounts"

@@ -101,10 +101,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a batch of commands touches, as it stands under the head's lock.
 
     `accounts` and `keys` hold those of the batch's codes and keys that exist; `sums` those of all guarded accounts
-    among them and of every account that the batch closes or limits.
+    among them and of every account that the batch closes or limits. `accounts_left` is how many accounts the tenant
+    may still open; None is no limit.
     """
 
     head: Head
     accounts: Mapping[str, Account]
     sums: Mapping[int, Sums]
     keys: Mapping[str, KnownKey]
+    accounts_left: int | None = None

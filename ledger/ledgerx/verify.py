@@ -13,7 +13,7 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
-from ledgerx.journal import Entry, annotations_hash, chain, genesis
+from ledgerx.journal import Entry, Kind, annotations_hash, chain, genesis
 from ledgerx.state import Sums
 
 PAGE = 1_000
@@ -56,6 +56,7 @@ class Audit:
         self.entries = 0
         self.transactions = 0
         self.postings = 0
+        self.opened = 0
         self.sums: dict[int, Sums] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
         self.hash = genesis(tenant_id)
@@ -88,6 +89,7 @@ class Audit:
         self.entries += 1
         self.transactions += bool(entry.postings)
         self.postings += len(entry.postings)
+        self.opened += entry.kind is Kind.OPEN_ACCOUNT
         self.hash = entry.hash
         self._next = entry.seq + 1
 
@@ -145,6 +147,8 @@ async def verify(
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
+    if audit.opened != head[0][6]:
+        audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
     return Report(
@@ -191,7 +195,7 @@ def _check_marks(audit: Audit, found: Sequence[rows.Row]) -> None:
 
 
 def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:
-    return {row[2]: rows.sums(*row[3:]) for row in found if row[2] is not None}
+    return {row[2]: rows.sums(*row[3:6]) for row in found if row[2] is not None}
 
 
 async def _fetch(connection: Connection, tenant_id: UUID, query: Any) -> Sequence[rows.Row]:

@@ -204,4 +204,3 @@ async def test_two_apis_share_their_limits_and_serve_without_the_store(
         # Nothing is known here of the window of this client, and nobody answers.
         stranger = LedgerClient(session, one.token(credentials.tenant_id))
         assert {(await stranger.get("/v1/accounts")).status for _ in range(10)} == {200}
-        redis.start()
