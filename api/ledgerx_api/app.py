@@ -37,7 +37,8 @@ def create_app(settings: ApiSettings) -> Litestar:
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
-    limiter = RateLimiter(settings, addresses.networks(settings.trusted_proxies))
+    trusted_proxies = addresses.networks(settings.trusted_proxies)
+    limiter = RateLimiter(settings, trusted_proxies)
     engine = Engine(pool, max_accounts=settings.max_accounts or None)
 
     @asynccontextmanager

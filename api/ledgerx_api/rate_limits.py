@@ -30,7 +30,7 @@ from ledgerx_api.addresses import Network, address_of, site_of
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Principal
 
-STORE_TIMEOUT_S = 0.5
+STORE_TIMEOUT_MS = 500
 # How long a store that failed is left alone.
 STORE_PAUSE_S = 5.0
 _PIECES = 1_000
@@ -67,7 +67,7 @@ class _Policy:
         self.quota = quota
         self.window_s = window_s
         self.piece = max(1, quota // _PIECES)
-        self.item = RateLimitItemPerSecond(quota, window_s, namespace="ledgerx")
+        self.item = RateLimitItemPerSecond(quota, window_s, namespace=f"ledgerx/{name}")
         self.header = f'"{name}";q={quota};w={window_s}'
         self.left = f'"{name}";r='
         self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
@@ -242,8 +242,8 @@ def _store(url: Secret | None) -> Storage:
         return RedisStorage(
             _SCHEMES[scheme] + separator + rest,
             wrap_exceptions=True,
-            socket_timeout=STORE_TIMEOUT_S,
-            socket_connect_timeout=STORE_TIMEOUT_S,
+            socket_timeout=STORE_TIMEOUT_MS / 1_000,
+            socket_connect_timeout=STORE_TIMEOUT_MS / 1_000,
         )
     except UnusableStore:
         # The library's words would show the password.

@@ -98,9 +98,7 @@ async def _write(
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)
         await run(_queries.delete_guarded, {"account_ids": unguarded})
-        opened = sum(entry.kind is Kind.OPEN_ACCOUNT for entry in entries)
-        if opened:
-            await run(_queries.count_opened, {"opened": opened})
+        await run(_queries.count_opened, {"opened": sum(entry.kind is Kind.OPEN_ACCOUNT for entry in entries)})
     if decision.sums:
         await run(_queries.upsert_guarded, rows.sums_columns(decision.sums))
     for chunk in events.chunks(tenant_id, state.head.hash, entries):

@@ -111,6 +111,14 @@ async def test_without_its_store_requests_pass_and_it_is_left_alone(
     assert [(await ask(limits)).status for _ in range(4)] == [200, 200, 200, 429]
 
 
+async def test_a_store_that_refuses_us_is_one_that_fails(redis: RedisProcess) -> None:
+    limits = limiter(rate_limit_client=3, rate_limit_url=Secret(redis.url.replace("s3cret", "wrong")))
+    before = store_failures()
+    assert [(await ask(limits)).status for _ in range(5)] == [200] * 5
+    assert store_failures() == before + 1
+    await limits.close()
+
+
 async def test_a_store_that_hangs_holds_nobody_up_and_is_believed_again_later(
     sharing: Process, redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,3 +212,15 @@ async def test_two_apis_share_their_limits_and_serve_without_the_store(
         # Nothing is known here of the window of this client, and nobody answers.
         stranger = LedgerClient(session, one.token(credentials.tenant_id))
         assert {(await stranger.get("/v1/accounts")).status for _ in range(10)} == {200}
+
+
+async def test_a_tenant_opens_no_more_accounts_than_its_quota(
+    api_with: Callable[..., ApiProcess], shared_database: Database, credentials: ClientCredentials
+) -> None:
+    api = api_with(MAX_ACCOUNTS="3")
+    async with client_of(api.base_url, credentials) as client:
+        opened = await asyncio.gather(*(client.open_account(f"more:{n}") for n in range(5)))
+        assert sorted(answer.status for answer in opened) == [201] + [409] * 4
+        assert (await client.open_account("one-more")).told == (409, "too_many_accounts")
+    async with client_of(api.base_url, await new_tenant(shared_database)) as stranger:
+        assert (await stranger.open_account("more")).status == 201

@@ -9,14 +9,15 @@ import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
-from litestar import Request
+from litestar import Litestar, Request, post
+from litestar.types import ASGIApp, Scope
 
-from ledgerx.errors import ConfigurationError, RateLimited, TooCostly
+from ledgerx.errors import ConfigurationError, LedgerError, RateLimited, TooCostly
 from ledgerx.settings import Secret, load
-from ledgerx_api import rate_limits
+from ledgerx_api import problems, rate_limits
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Principal
-from tests.limited_requests import ALICE, ALICES_NEIGHBOUR, STRANGER, ask, limiter, scope_of
+from tests.limited_requests import ALICE, ALICES_NEIGHBOUR, STRANGER, ask, call, limiter, scope_of
 from tests.unit.memory_ledger import NOON
 
 
@@ -134,6 +135,41 @@ async def test_what_no_window_allows_is_not_told_to_wait(clock: time_machine.Tra
     assert refused.value.status == 422
     assert refused.value.extra == {"policy": "client", "limit": 9_999}
     assert (await ask(limits, transactions=9_998)).headers["ratelimit"].startswith('"client";r=0;')
+
+
+@pytest.mark.parametrize(
+    ("transactions", "status", "code", "left"),
+    [(6, 201, None, 3), (9, 201, None, 0), (10, 429, "rate_limited", 8), (11, 422, "too_costly", 8)],
+)
+async def test_a_route_that_charges_answers_with_the_headers_too(
+    clock: time_machine.Traveller, transactions: int, status: int, code: str | None, left: int
+) -> None:
+    limits = limiter(rate_limit_client=10)
+    await ask(limits)
+
+    @post("/batch")
+    async def batch(request: Request[Any, Any, Any]) -> None:
+        await limits.charge(request, transactions)
+
+    def logged_in(app: ASGIApp) -> ASGIApp:
+        async def middleware(scope: Scope, receive: Any, send: Any) -> None:
+            scope["user"] = ALICE
+            await app(scope, receive, send)
+
+        return middleware
+
+    app = Litestar(
+        [batch],
+        middleware=[logged_in, limits.limited],
+        exception_handlers={LedgerError: problems.answer},
+        openapi_config=None,
+        logging_config=None,
+    )
+    answer = await call(cast("ASGIApp", app), scope_of(None, "/batch"))
+    assert answer.status == status
+    assert answer.headers["ratelimit"] == f'"client";r={left};t=60'
+    assert ("retry-after" in answer.headers) == (status == 429)
+    assert code is None or msgspec.json.decode(answer.body)["code"] == code
 
 
 async def test_requests_side_by_side_spend_no_more_than_there_is(clock: time_machine.Traveller) -> None:
