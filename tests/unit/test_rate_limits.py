@@ -62,6 +62,13 @@ async def test_after_the_window_there_is_all_of_it_again(clock: time_machine.Tra
         clock.shift(0.2)
 
 
+async def test_nothing_is_carried_from_one_window_to_the_next(clock: time_machine.Traveller) -> None:
+    limits = limiter(rate_limit_client=5_000)
+    for _ in range(3):
+        assert (await ask(limits)).headers["ratelimit"] == '"client";r=4999;t=60'
+        clock.shift(61)
+
+
 async def test_tenants_and_clients_pay_apart_from_each_other(clock: time_machine.Traveller) -> None:
     limits = limiter(rate_limit_client=2, rate_limit_tenant=3)
     assert [(await ask(limits, ALICE)).status for _ in range(3)] == [200, 200, 429]
