@@ -56,6 +56,7 @@ class Audit:
         self.entries = 0
         self.transactions = 0
         self.postings = 0
+        self.opened = 0
         self.sums: dict[int, Sums] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
         self.open_holds: set[int] = set()
@@ -91,6 +92,7 @@ class Audit:
         self.entries += 1
         self.transactions += bool(entry.postings)
         self.postings += len(entry.postings)
+        self.opened += entry.kind is Kind.OPEN_ACCOUNT
         self.hash = entry.hash
         self._next = entry.seq + 1
 
@@ -164,6 +166,8 @@ async def verify(
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
+    if audit.opened != head[0][6]:
+        audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
     return Report(
@@ -210,7 +214,7 @@ def _check_marks(audit: Audit, found: Sequence[rows.Row]) -> None:
 
 
 def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:
-    return {row[2]: rows.sums(*row[3:]) for row in found if row[2] is not None}
+    return {row[2]: rows.sums(*row[3:6]) for row in found if row[2] is not None}
 
 
 async def _fetch(connection: Connection, tenant_id: UUID, query: Any) -> Sequence[rows.Row]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -81,6 +82,32 @@ def test_a_file_that_fails_leaves_nothing_and_can_be_mended(empty: str, files: P
         assert connection.execute("SELECT to_regclass('ledgerx.more')").fetchone() == (None,)
     path.write_text("-- depends: 0001.journal\nCREATE TABLE ledgerx.more (tenant_id uuid);\n")
     assert migrate(empty)[-1] == "9999.more"
+
+
+def test_accounts_that_were_opened_before_the_quota_count(empty: str, files: Path) -> None:
+    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.name[:4] > "0001"]
+    migrate(empty)
+    tenants = [uuid4() for _ in range(3)]
+    with psycopg.connect(empty) as connection:
+        for opened, tenant_id in enumerate(tenants):
+            connection.execute(
+                "INSERT INTO ledgerx.tenants (tenant_id, name) VALUES (%s, %s)", (tenant_id, f"{opened}")
+            )
+            connection.execute("INSERT INTO ledgerx.heads VALUES (%s, 0, sha256(''), now())", (tenant_id,))
+            for number in range(1, opened + 1):
+                connection.execute(
+                    """
+                    INSERT INTO ledgerx.accounts
+                    VALUES (%s, %s, %s, 'USD', 2, 'asset', 'open', null, null, null, now(), 9)
+                    """,
+                    (tenant_id, number, f"{number}"),
+                )
+    for path in later:
+        path.rename(path.with_suffix(".sql"))
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        counted = connection.execute("SELECT tenant_id, accounts FROM ledgerx.heads ORDER BY accounts").fetchall()
+    assert counted == [(tenant_id, opened) for opened, tenant_id in enumerate(tenants)]
 
 
 @pytest.mark.parametrize("url", ["", "host=localhost dbname=x", "mysql://localhost/x"])

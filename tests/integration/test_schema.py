@@ -46,7 +46,7 @@ def test_every_key_begins_with_the_tenant(admin: psycopg.Connection[tuple[Any, .
         FROM pg_index AS i
         JOIN pg_class AS c ON c.oid = i.indrelid
         JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-        WHERE c.relnamespace = 'ledgerx'::regnamespace
+        WHERE c.relnamespace = 'ledgerx'::regnamespace AND i.indisunique
         """
     ).fetchall()
     others = {name.removeprefix("ledgerx.") for name, first in keys if first != "tenant_id"}
