@@ -20,8 +20,10 @@ from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
+from ledgerx.passwords import Passwords
 from ledgerx_api import access, metrics, problems, tracing
-from ledgerx_api.routes import accounts, auth, health, transactions
+from ledgerx_api.origin import peer_address
+from ledgerx_api.routes import accounts, audit, auth, clients, health, login, transactions, users
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -37,6 +39,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
     engine = Engine(pool)
+    passwords = Passwords()
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -46,12 +49,24 @@ def create_app(settings: ApiSettings) -> Litestar:
         yield
         partitions.cancel()
         await engine.drain()
+        passwords.close()
         await pool.close()
         _log.info("drained and stopped")
 
     return Litestar(
         route_handlers=[
             *auth.routes(pool, tokens, keyset),
+            *login.routes(
+                pool,
+                tokens,
+                passwords,
+                default_tenant=settings.default_tenant,
+                refresh_token_ttl_s=settings.refresh_token_ttl_s,
+                address_of=peer_address,
+            ),
+            *users.routes(pool, passwords, address_of=peer_address),
+            *clients.routes(pool, address_of=peer_address),
+            *audit.routes(pool),
             *accounts.routes(pool, engine),
             *transactions.routes(pool, engine),
             *health.routes(pool),
@@ -81,7 +96,10 @@ def _openapi() -> OpenAPIConfig:
         components=Components(
             security_schemes={
                 access.SECURITY_SCHEME: SecurityScheme(
-                    type="http", scheme="bearer", bearer_format="JWT", description="From POST /v1/auth/token."
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="From POST /v1/auth/login or /v1/auth/token.",
                 )
             }
         ),

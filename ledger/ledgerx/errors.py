@@ -85,8 +85,22 @@ class InvalidClient(Unauthenticated):
     title = "Client authentication failed"
 
 
+class InvalidCredentials(Unauthenticated):
+    """401: no such user, another password, or a user who may not log in: the answer is the same."""
+
+    code = "invalid_credentials"
+    title = "Log-in failed"
+
+
+class InvalidGrant(Unauthenticated):
+    """401: the refresh token or password token is unknown, used or expired."""
+
+    code = "invalid_grant"
+    title = "Invalid token"
+
+
 class Forbidden(LedgerError):
-    """403: the credentials are good, but their scopes do not reach this operation."""
+    """403: the credentials are good, but their scopes or role do not reach this operation."""
 
     code = "forbidden"
     status = 403
@@ -135,6 +149,28 @@ class AccountNotEmpty(Conflict):
 
     code = "account_not_empty"
     title = "Account is not empty"
+
+
+class EmailTaken(Conflict):
+    """409: another user of the tenant has this email."""
+
+    code = "email_taken"
+    title = "Email taken"
+
+
+class LastOwner(Conflict):
+    """409: a tenant keeps at least one active owner."""
+
+    code = "last_owner"
+    title = "Last owner"
+
+
+class PreconditionFailed(LedgerError):
+    """412: it was changed since the version that `If-Match` names."""
+
+    code = "precondition_failed"
+    status = 412
+    title = "Precondition failed"
 
 
 class TooLarge(LedgerError):
@@ -229,6 +265,18 @@ class IdempotencyKeyReused(Unprocessable):
 
     code = "idempotency_key_reused"
     title = "Idempotency key reused"
+
+
+class TooManyAttempts(LedgerError):
+    """429: too many attempts to log in failed; retry after `Retry-After` seconds."""
+
+    code = "too_many_attempts"
+    status = 429
+    title = "Too many attempts"
+
+    def __init__(self, detail: str = "", *, retry_after_s: int, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(LedgerError):
