@@ -3,13 +3,13 @@
 import re
 from typing import Annotated
 
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 _TAG = re.compile(r'"([0-9]{1,18})"')
 
 IfMatch = Annotated[
     str | None,
-    Parameter(header="If-Match", max_length=1024, description="`ETag`s of the versions that this may change."),
+    HeaderParameter(name="If-Match", max_length=1024, description="`ETag`s of the versions that this may change."),
 ]
 
 

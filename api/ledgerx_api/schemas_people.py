@@ -25,13 +25,15 @@ Address = Annotated[
 ]
 # As it was typed; what counts is its length in Unicode's form NFC.
 Password = Annotated[str, Meta(max_length=1024, description="12 to 256 characters.")]
-Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=r"^(?![\s\S]*[\x00-\x1f\x7f])", description="Without controls.")
+]
 TenantName = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=127,
-        pattern=r"^[^\x00]*$",
+        pattern=r"^(?![\s\S]*\x00)",
         description="May be left out where the platform has a default tenant.",
         examples=["demo"],
     ),

@@ -21,7 +21,7 @@ EMAIL = "owner@demo.example"
 
 
 async def provide(directory: DataDirectory, *, owner_url: str, base_url: str, host: str) -> None:
-    """Make sure that there are a demo tenant, a client and an owner of it, and the files that tell their credentials."""
+    """Make sure that there are a demo tenant, a client and an owner of it, and files that tell their credentials."""
     try:
         demo = read_json(directory.demo, Demo)
     except FileNotFoundError:
