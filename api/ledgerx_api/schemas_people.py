@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ledgerx import emails, handles
 from ledgerx.audit import Record
 from ledgerx.emails import parse_email
 from ledgerx.roles import Role
@@ -18,7 +19,7 @@ Address = Annotated[
     str,
     Meta(
         min_length=3,
-        max_length=254,
+        max_length=emails.MAX_CHARACTERS,
         description="Compared without regard to case; unique in the tenant.",
         examples=["ada@example.com"],
     ),
@@ -38,7 +39,7 @@ TenantName = Annotated[
         examples=["demo"],
     ),
 ]
-Token = Annotated[str, Meta(max_length=128)]
+Token = Annotated[str, Meta(max_length=handles.MAX_CHARACTERS)]
 
 
 class LogIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ import aiohttp
 import jwt
 import psycopg
 import pytest
+from argon2 import PasswordHasher
 
 from ledgerx.handles import Use, new_handle
 from ledgerx.roles import Role
@@ -253,6 +254,19 @@ async def test_logging_out_ends_one_log_in_and_can_be_repeated(
     assert (await refresh(anybody, token)).told == (401, "invalid_grant")
     assert (await refresh(anybody, other)).status == 200
     assert [act for act, *_ in audited(shared_database, owner.tenant_id)].count("logout") == 1
+
+
+async def test_a_log_in_renews_a_hash_of_weaker_parameters(
+    anybody: LedgerClient, owner: Person, shared_database: Database
+) -> None:
+    weak = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+    execute(shared_database, "UPDATE ledgerx.users SET password_hash = %s WHERE user_id = %s", weak, owner.user_id)
+    answers = await asyncio.gather(log_in(anybody, owner), log_in(anybody, owner))
+    # The second may find another hash than it verified, and is refused like any wrong password.
+    assert 200 in {answer.status for answer in answers}
+    renewed = "SELECT FROM ledgerx.users WHERE user_id = %s AND password_hash LIKE '$argon2id$v=19$m=65536%%'"
+    assert execute(shared_database, renewed, owner.user_id) == 1
+    assert (await log_in(anybody, owner)).status == 200
 
 
 async def test_a_user_has_so_many_log_ins_and_the_oldest_ends_first(
