@@ -65,6 +65,7 @@ PROBLEMS = {
         413: "The body is too large.",
         415: "The body is of another media type.",
         422: "The request breaks a rule; `code` says which.",
+        429: "Too many: come again after `Retry-After` seconds.",
         503: "Not now: retry with the same key after `Retry-After` seconds.",
     }.items()
 }

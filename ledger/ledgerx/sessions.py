@@ -18,7 +18,7 @@ from ledgerx.database import Connection, Pool, Queries, tenant_scope
 from ledgerx.emails import Email
 from ledgerx.errors import EmailTaken, Forbidden, InvalidCredentials, InvalidGrant, TooManyAttempts
 from ledgerx.handles import Handle, Use, new_handle, parse_handle
-from ledgerx.passwords import Passwords, checked_password
+from ledgerx.passwords import Passwords, checked_password, normal
 from ledgerx.roles import Role
 from ledgerx.tenancy import registration_allowed, tenant_named
 from ledgerx.users import Status, User, insert_user, user_of
@@ -66,7 +66,7 @@ async def log_in(
     good = await passwords.verify(attempt.password_hash, password)
     fresh_hash = None
     if good and attempt.password_hash and passwords.is_outdated(attempt.password_hash):
-        fresh_hash = await passwords.hash(checked_password(password))
+        fresh_hash = await passwords.hash(normal(password))
     session = None
     async with pool.connection() as connection:
         if good and attempt.user:
