@@ -14,15 +14,28 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
+from litestar.types import Scope
 
 from ledgerx import __version__, database
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
+from ledgerx.passwords import Passwords
 from ledgerx_api import access, addresses, metrics, problems, tracing
 from ledgerx_api.rate_limits import RateLimiter
-from ledgerx_api.routes import account_changes, accounts, auth, batches, health, transactions
+from ledgerx_api.routes import (
+    account_changes,
+    accounts,
+    audit,
+    auth,
+    batches,
+    clients,
+    health,
+    login,
+    transactions,
+    users,
+)
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -40,6 +53,11 @@ def create_app(settings: ApiSettings) -> Litestar:
     trusted_proxies = addresses.networks(settings.trusted_proxies)
     limiter = RateLimiter(settings, trusted_proxies)
     engine = Engine(pool, max_accounts=settings.max_accounts or None)
+    passwords = Passwords()
+
+    def address_of(scope: Scope) -> str | None:
+        address = addresses.address_of(scope, trusted_proxies)
+        return None if address is None else str(address)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -49,6 +67,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         yield
         partitions.cancel()
         await engine.drain()
+        passwords.close()
         await pool.close()
         await limiter.close()
         _log.info("drained and stopped")
@@ -58,6 +77,17 @@ def create_app(settings: ApiSettings) -> Litestar:
             *auth.routes(pool, tokens, keyset),
             *accounts.routes(pool),
             *account_changes.routes(pool, engine),
+            *login.routes(
+                pool,
+                tokens,
+                passwords,
+                default_tenant=settings.default_tenant,
+                refresh_token_ttl_s=settings.refresh_token_ttl_s,
+                address_of=address_of,
+            ),
+            *users.routes(pool, passwords, address_of=address_of),
+            *clients.routes(pool, address_of=address_of),
+            *audit.routes(pool),
             *transactions.routes(pool, engine),
             *batches.routes(engine, limiter),
             *health.routes(pool),
@@ -87,7 +117,10 @@ def _openapi() -> OpenAPIConfig:
         components=Components(
             security_schemes={
                 access.SECURITY_SCHEME: SecurityScheme(
-                    type="http", scheme="bearer", bearer_format="JWT", description="From POST /v1/auth/token."
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="From POST /v1/auth/login or /v1/auth/token.",
                 )
             }
         ),

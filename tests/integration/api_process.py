@@ -46,6 +46,10 @@ class ApiProcess:
         tokens = Tokens(read_keyset(self._keys), issuer=issuer, audience=audience, ttl_s=ttl_s)
         return tokens.sign(Principal(tenant_id, "client:test", READ_WRITE))
 
+    def sign(self, principal: Principal) -> str:
+        """A token of `principal`, as the API would give it."""
+        return Tokens(read_keyset(self._keys), issuer="ledgerx", audience="ledgerx", ttl_s=900).sign(principal)
+
     def start(self) -> None:
         """Start it and wait until it is ready."""
         with self._log.open("ab") as output:

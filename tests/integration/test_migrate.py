@@ -1,5 +1,6 @@
 """Migrations on a real Postgres."""
 
+import asyncio
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from psycopg import sql
 from yoyo.migrations import MigrationList
 
 from ledgerx import migrate as module
+from ledgerx.database import connect
 from ledgerx.errors import ConfigurationError
 from ledgerx.migrate import ChangedMigrationError, migrate
+from ledgerx.tenancy import Scope, authenticate_client
 from ledgerx_cli.embedded.postgres import Postgres
 
 MIGRATIONS = Path(module.__file__).parent / "migrations"
@@ -71,6 +74,32 @@ def test_a_new_file_is_applied_on_top(empty: str, files: Path) -> None:
     assert migrate(empty) == ["9999.more"]
     with psycopg.connect(empty) as connection:
         connection.execute("SELECT FROM ledgerx.more")
+
+
+def test_clients_of_the_first_release_keep_their_secrets(empty: str, files: Path) -> None:
+    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.stem != "0001.journal"]
+    migrate(empty)
+    clients = {}
+    with psycopg.connect(empty) as connection:
+        for _ in range(2):
+            tenant_id, secret = uuid4(), secrets.token_urlsafe(32)
+            client_id = f"{tenant_id}.old"
+            clients[client_id] = secret
+            connection.execute("INSERT INTO ledgerx.tenants VALUES (%s, %s)", (tenant_id, f"t-{tenant_id}"))
+            connection.execute(
+                "INSERT INTO ledgerx.api_clients VALUES (%s, %s, 'old', sha256(%s), '{ledger:read}')",
+                (tenant_id, client_id, secret.encode()),
+            )
+    for path in later:
+        path.rename(path.with_suffix(".sql"))
+    migrate(empty)
+
+    async def authenticate() -> None:
+        async with await connect(empty, application_name="test") as connection:
+            for client_id, secret in clients.items():
+                assert (await authenticate_client(connection, client_id, secret))[1] == {Scope.LEDGER_READ}
+
+    asyncio.run(authenticate())
 
 
 def test_a_file_that_fails_leaves_nothing_and_can_be_mended(empty: str, files: Path) -> None:

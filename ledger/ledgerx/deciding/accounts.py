@@ -44,7 +44,7 @@ def open_account(ledger: Ledger, command: OpenAccount) -> Recorded:
 
 def update_account(ledger: Ledger, command: UpdateAccount) -> Recorded:
     """Change an account's limits, owner, metadata, or whether it is frozen. Limits hold for the present balance."""
-    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_version)
+    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_versions)
     changes: dict[str, Any] = {
         name: _limit(given, account.scale)
         for name, given in (("min_balance", command.min_balance), ("max_balance", command.max_balance))
@@ -63,7 +63,7 @@ def update_account(ledger: Ledger, command: UpdateAccount) -> Recorded:
 
 def close_account(ledger: Ledger, command: CloseAccount) -> Recorded:
     """Close an account; every layer of it must be zero."""
-    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_version)
+    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_versions)
     if ledger.sums[account.account_id] != Sums():
         raise AccountNotEmpty(f'account "{account.code}" has a balance', account=account.code)
     closed = msgspec.structs.replace(account, status=AccountStatus.CLOSED)
@@ -87,12 +87,10 @@ def _change(
     return Recorded(entry, {})
 
 
-def _at_version(account: Account, version: int | None) -> Account:
-    if version is not None and version != account.seq:
+def _at_version(account: Account, versions: frozenset[int] | None) -> Account:
+    if versions is not None and account.seq not in versions:
         raise PreconditionFailed(
-            f'account "{account.code}" is at version {account.seq}, not {version}',
-            account=account.code,
-            version=account.seq,
+            f'account "{account.code}" is at version {account.seq} now', account=account.code, version=account.seq
         )
     return account
 

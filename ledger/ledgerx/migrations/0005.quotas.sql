@@ -1,5 +1,5 @@
 -- How many accounts a tenant has opened, kept with its head, so that a quota costs no count.
--- depends: 0001.journal
+-- depends: 0003.people
 
 SET ROLE ledgerx_owner;
 
