@@ -17,10 +17,9 @@ from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
-from ledgerx_streams.projections.marks import MARKS
 from ledgerx_streams.projector import Projector
 
-PROJECTIONS = (BALANCES, MARKS)
+PROJECTIONS = (BALANCES,)
 
 _MAX_CONNECTIONS = 8
 
