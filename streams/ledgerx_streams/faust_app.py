@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import faust
+import uvloop
 from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerT, TopicT
@@ -83,7 +84,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        return _ConsumerThread(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)
 
 
 class _Transport(driver.Transport):
