@@ -137,6 +137,56 @@ class AccountNotEmpty(Conflict):
     title = "Account is not empty"
 
 
+class HoldAlreadyResolved(Conflict):
+    """409: the hold was captured, released or has expired before; `resolution` is the transaction that did it."""
+
+    code = "hold_already_resolved"
+    title = "Hold is resolved already"
+
+
+class HoldExpired(Conflict):
+    """409: the hold is past its `expires_at` and can only be released."""
+
+    code = "hold_expired"
+    title = "Hold has expired"
+
+
+class HoldNotExpired(Conflict):
+    """409: the hold is not past its `expires_at`."""
+
+    code = "hold_not_expired"
+    title = "Hold has not expired"
+
+
+class NotAHold(Conflict):
+    """409: only a hold can be captured or released; `kind` says what the transaction is."""
+
+    code = "not_a_hold"
+    title = "Not a hold"
+
+
+class NotReversible(Conflict):
+    """409: posts and captures can be reversed, holds are released; `kind` says what the transaction is."""
+
+    code = "not_reversible"
+    title = "Not reversible"
+
+
+class AlreadyReversed(Conflict):
+    """409: the whole transaction has been taken back already."""
+
+    code = "already_reversed"
+    title = "Reversed already"
+
+
+class PreconditionFailed(LedgerError):
+    """412: what the request was to change has changed since; `version` is what it stands at."""
+
+    code = "precondition_failed"
+    status = 412
+    title = "Precondition failed"
+
+
 class TooLarge(LedgerError):
     """413: the request body is larger than the limit."""
 
@@ -222,6 +272,26 @@ class LimitExceeded(Unprocessable):
 
     code = "limit_exceeded"
     title = "Limit exceeded"
+
+
+class ExceedsTarget(Unprocessable):
+    """422: more of an account than is `left` of the transaction to capture or to reverse."""
+
+    code = "exceeds_target"
+    title = "More than is left"
+
+
+class BatchRefused(Unprocessable):
+    """422: an atomic batch, of which nothing was recorded; `index` and `problem` tell its first refused item."""
+
+    code = "batch_refused"
+    title = "Batch refused"
+
+    @classmethod
+    def of(cls, index: int, error: LedgerError) -> "BatchRefused":
+        """The refusal of a batch for the `error` of its item number `index`, from 0."""
+        problem = {"code": error.code, "status": error.status, "title": error.title, "detail": error.detail}
+        return cls(f"item {index}: {error.detail}", index=index, problem={**problem, **error.extra})
 
 
 class IdempotencyKeyReused(Unprocessable):

@@ -147,5 +147,5 @@ async def _fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> 
 
 
 def _account_record(row: rows.Row) -> AccountRecord:
-    *account, metadata, opened_at, seq = row
-    return AccountRecord(rows.account([*account, seq]), metadata, opened_at)
+    *account, metadata, opened_at = row
+    return AccountRecord(rows.account(account), metadata, opened_at)

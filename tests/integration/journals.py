@@ -12,10 +12,10 @@ from psycopg.rows import TupleRow
 
 from ledgerx import database as db
 from ledgerx.commands import AnyCommand, Direction, Line, OpenAccount, Post
-from ledgerx.decide import Recorded
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
+from ledgerx.outcomes import Recorded
 from ledgerx.tenancy import create_tenant
 from ledgerx_cli.roles import Database
 

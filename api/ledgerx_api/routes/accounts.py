@@ -8,8 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx.database import Pool
-from ledgerx.decide import Refused
 from ledgerx.engine import Engine
+from ledgerx.outcomes import Refused
 from ledgerx.reading import (
     NEWEST,
     AccountRecord,

@@ -10,8 +10,8 @@ from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
-from ledgerx.decide import Recorded, Refused
 from ledgerx.engine import Engine
+from ledgerx.outcomes import Recorded, Refused
 from ledgerx.reading import NEWEST, read_transaction, read_transactions
 from ledgerx.tenancy import Scope
 from ledgerx_api import idempotency, paging, schemas, tracing
