@@ -21,19 +21,9 @@ from tests.unit.memory_ledger import NOON
 
 TABLES = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 READABLE = {
-    "owner": (*TABLES, "balances", "marks", "mark_tails"),
+    "owner": (*TABLES, "balances", "marks"),
     "api": (*TABLES, "tenants", "balances", "marks"),
-    "streams": (
-        "tenants",
-        "heads",
-        "accounts",
-        "entries",
-        "postings",
-        "projections",
-        "balances",
-        "marks",
-        "mark_tails",
-    ),
+    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", "balances", "marks"),
 }
 
 
@@ -54,9 +44,8 @@ async def _fill(database: Database) -> UUID:
     ):
         key = (tenant_id,)
         await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
-        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3)", key)
+        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
     return tenant_id
 
 
