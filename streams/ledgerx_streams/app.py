@@ -1,4 +1,4 @@
-"""The Faust worker: one agent for each projection, all on the journal topic."""
+"""The Faust worker: the agent of the journal topic, and its projections."""
 
 import asyncio
 import logging
@@ -14,14 +14,12 @@ from ledgerx import database, telemetry
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
-from ledgerx_streams.agents import JournalAgent
+from ledgerx_streams.agents import WRITES_AT_ONCE, JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projector import Projector
 
 PROJECTIONS = (BALANCES,)
-
-_MAX_CONNECTIONS = 8
 
 _log = structlog.get_logger()
 
@@ -62,7 +60,7 @@ async def _run(settings: Settings) -> None:
     consuming = asyncio.Event()
     # Heads and rows go back together when a crash of the server takes their last commits: the gap is then filled.
     pool = database.pool(
-        settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
+        settings.database_url.reveal(), application_name="ledgerx-streams", max_size=WRITES_AT_ONCE, durable=False
     )
     async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
         await topics.prepare(settings.kafka)
@@ -76,9 +74,8 @@ async def _run(settings: Settings) -> None:
 
             journal = raw_topic(app, TOPIC_JOURNAL)
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-            for projection in PROJECTIONS:
-                agent = JournalAgent(Projector(projection, pool), dead_letters)
-                app.agent(journal, name=projection.name)(agent.run)
+            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
+            app.agent(journal, name="journal")(agent.run)
             try:
                 await app.start()
                 await app.wait_until_stopped()
