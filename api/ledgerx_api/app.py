@@ -20,8 +20,9 @@ from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
-from ledgerx_api import access, metrics, problems, tracing
-from ledgerx_api.routes import accounts, auth, health, transactions
+from ledgerx_api import access, addresses, metrics, problems, tracing
+from ledgerx_api.rate_limits import RateLimiter
+from ledgerx_api.routes import account_changes, accounts, auth, batches, health, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -36,7 +37,9 @@ def create_app(settings: ApiSettings) -> Litestar:
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
-    engine = Engine(pool)
+    trusted_proxies = addresses.networks(settings.trusted_proxies)
+    limiter = RateLimiter(settings, trusted_proxies)
+    engine = Engine(pool, max_accounts=settings.max_accounts or None)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -47,18 +50,21 @@ def create_app(settings: ApiSettings) -> Litestar:
         partitions.cancel()
         await engine.drain()
         await pool.close()
+        await limiter.close()
         _log.info("drained and stopped")
 
     return Litestar(
         route_handlers=[
             *auth.routes(pool, tokens, keyset),
-            *accounts.routes(pool, engine),
+            *accounts.routes(pool),
+            *account_changes.routes(pool, engine),
             *transactions.routes(pool, engine),
+            *batches.routes(engine, limiter),
             *health.routes(pool),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
-        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens)],
+        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens), limiter.limited],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,

@@ -137,6 +137,13 @@ class AccountNotEmpty(Conflict):
     title = "Account is not empty"
 
 
+class TooManyAccounts(Conflict):
+    """409: the tenant has as many accounts as it may have, closed ones included."""
+
+    code = "too_many_accounts"
+    title = "Too many accounts"
+
+
 class HoldAlreadyResolved(Conflict):
     """409: the hold was captured, released or has expired before; `resolution` is the transaction that did it."""
 
@@ -299,6 +306,25 @@ class IdempotencyKeyReused(Unprocessable):
 
     code = "idempotency_key_reused"
     title = "Idempotency key reused"
+
+
+class TooCostly(Unprocessable):
+    """422: the request costs more than a whole window of its rate limit allows; `limit` says how much that is."""
+
+    code = "too_costly"
+    title = "Request costs too much"
+
+
+class RateLimited(LedgerError):
+    """429: a rate limit has too little left; `policy` says which, and `Retry-After` when to come again."""
+
+    code = "rate_limited"
+    status = 429
+    title = "Rate limit reached"
+
+    def __init__(self, detail: str = "", *, retry_after_s: int, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(LedgerError):

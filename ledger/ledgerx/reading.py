@@ -53,6 +53,16 @@ class AccountLine(msgspec.Struct, frozen=True, kw_only=True):
     running: Balance
 
 
+class LinkedEntry(msgspec.Struct, frozen=True):
+    """A transaction with its annotations as amended, and the number and kind of what resolved, reversed or amended it.
+
+    There are at most 100 links, the oldest first.
+    """
+
+    entry: Entry
+    links: Sequence[tuple[int, Kind]]
+
+
 async def read_account(pool: Pool, tenant_id: UUID, code: str) -> AccountRecord:
     """The account with this code. Raises `NotFound`."""
     found = await _fetch(pool, tenant_id, _queries.account, code=code)
@@ -119,13 +129,14 @@ async def read_postings(
     return lines
 
 
-async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> Entry:
+async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> LinkedEntry:
     """The transaction with this number. Raises `NotFound`, also for an entry of another kind."""
     async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
-        found = await rows.read_entries(connection, tenant_id, [seq])
-    if not found or not found[0].postings:
-        raise NotFound(f"there is no transaction {seq}")
-    return found[0]
+        links = await connection.execute(_queries.links, {"tenant_id": tenant_id, "seqs": [seq]})
+        found = await rows.read_amended(connection, tenant_id, [seq])
+        if not found or not found[0].postings:
+            raise NotFound(f"there is no transaction {seq}")
+        return LinkedEntry(found[0], [(link, Kind(kind)) for _, link, kind in await links.fetchall()])
 
 
 async def read_transactions(pool: Pool, tenant_id: UUID, *, before: int, limit: int) -> list[Entry]:
@@ -135,7 +146,7 @@ async def read_transactions(pool: Pool, tenant_id: UUID, *, before: int, limit: 
             _queries.transactions_page, {"tenant_id": tenant_id, "before": before, "limit": limit}
         )
         seqs = [row[0] for row in await cursor.fetchall()]
-        entries = await rows.read_entries(connection, tenant_id, seqs)
+        entries = await rows.read_amended(connection, tenant_id, seqs)
     return entries[::-1]
 
 

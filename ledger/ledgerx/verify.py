@@ -4,7 +4,7 @@ The chain, the numbering, the zero sums, the guarded sums, and the streams' proj
 reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
-from ledgerx.journal import Entry, annotations_hash, chain, genesis
+from ledgerx.journal import RESOLUTIONS, Entry, Kind, Layer, annotations_hash, chain, genesis
 from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 PAGE = 1_000
@@ -55,9 +55,11 @@ class Audit:
         self.entries = 0
         self.transactions = 0
         self.postings = 0
+        self.opened = 0
         self.sums: dict[int, Sums] = {}
         self.counts: dict[int, int] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
+        self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
         self._next = 1
 
@@ -74,9 +76,10 @@ class Audit:
             self.find(entry.seq, "the hash does not match the entry and the hash before it")
         if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
             self.find(entry.seq, "category, description or metadata do not match their hash")
-        totals: dict[str, int] = {}
+        totals: dict[tuple[str, bool], int] = {}
         for number, line in enumerate(entry.postings):
-            totals[line.asset] = totals.get(line.asset, 0) + line.amount
+            side = line.asset, line.layer is Layer.POSTED
+            totals[side] = totals.get(side, 0) + line.amount
             account_id = line.account_id
             self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
             self.counts[account_id] = count = self.counts.get(account_id, 0) + 1
@@ -84,9 +87,11 @@ class Audit:
                 self.marks[account_id, entry.seq, number] = (count, sums)
         if any(totals.values()):
             self.find(entry.seq, "debits and credits differ")
+        self._follow_hold(entry)
         self.entries += 1
         self.transactions += bool(entry.postings)
         self.postings += len(entry.postings)
+        self.opened += entry.kind is Kind.OPEN_ACCOUNT
         self.hash = entry.hash
         self._next = entry.seq + 1
 
@@ -95,6 +100,19 @@ class Audit:
         if self._next <= head_seq:
             self.find(self._next, f"entry {self._next} is missing")
         self.compare_hash("the journal's head", head_hash)
+
+    def _follow_hold(self, entry: Entry) -> None:
+        if entry.kind is Kind.HOLD:
+            self.open_holds.add(entry.seq)
+        elif entry.kind in RESOLUTIONS and entry.target_seq is not None:
+            if entry.target_seq not in self.open_holds:
+                self.find(entry.seq, f"{entry.target_seq} is no open hold")
+            self.open_holds.discard(entry.target_seq)
+
+    def compare_holds(self, kept: Collection[int]) -> None:
+        """Compare the holds kept as open with those of the entries fed so far."""
+        for seq in sorted(self.open_holds.symmetric_difference(kept)):
+            self.find(seq, "the hold is open in the journal or in the table of open holds, but not in both")
 
     def compare_sums(self, name: str, kept: Mapping[int, Sums]) -> None:
         """Compare sums kept elsewhere, of all accounts, with those of the entries fed so far."""
@@ -134,6 +152,7 @@ async def verify(
     `progress` is told the entries done and their total. Raises `NotFound` for an unknown tenant.
     """
     projected = await _fetch(connection, tenant_id, _queries.projected)
+    holds = await _fetch(connection, tenant_id, _queries.open_holds)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
     if not head:
         raise NotFound("there is no such tenant")
@@ -143,10 +162,14 @@ async def verify(
     checks: list[tuple[int, Callable[[], None]]] = []
     if projected:
         checks.append((projected[0][0], lambda: _check_projected(audit, projected)))
+    if holds:
+        checks.append((holds[0][0], lambda: audit.compare_holds({row[1] for row in holds if row[1]})))
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
+    if audit.opened != head[0][6]:
+        audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
     return Report(
@@ -193,7 +216,7 @@ def _check_projected(audit: Audit, found: Sequence[rows.Row]) -> None:
 
 
 def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:
-    return {row[2]: rows.sums(*row[3:]) for row in found if row[2] is not None}
+    return {row[2]: rows.sums(*row[3:6]) for row in found if row[2] is not None}
 
 
 async def _fetch(connection: Connection, tenant_id: UUID, query: Any) -> Sequence[rows.Row]:

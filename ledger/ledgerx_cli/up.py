@@ -205,6 +205,8 @@ class _Up:
                 }
             else:
                 environment |= {"LEDGERX_KAFKA": bootstrap, "LEDGERX_MANAGEMENT_PORT": str(port)}
+            if name == "streams":
+                environment["LEDGERX_ENGINE_DATABASE_URL"] = database.api_url
             yield Part(
                 name=name,
                 # -P: a directory below the current one must not be taken for a package.

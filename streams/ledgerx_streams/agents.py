@@ -23,7 +23,7 @@ from ledgerx_streams.projector import Projector
 _MESSAGES_PER_BATCH = 32
 # Between two batches, unless it has fallen behind: what came in meanwhile then shares a transaction.
 _PAUSE_S = 0.1
-WRITES_AT_ONCE = 8
+_WRITES_AT_ONCE = 8
 _LONGEST_PAUSE_S = 10.0
 
 _POISON = Counter("ledgerx_projection_poison_messages", "Messages sent to the dead letters.", ["projection"])
@@ -37,7 +37,7 @@ class JournalAgent:
     def __init__(self, projectors: Sequence[Projector], dead_letters: TopicT) -> None:
         self._projectors = projectors
         self._dead_letters = dead_letters
-        self._writes = asyncio.Semaphore(WRITES_AT_ONCE)
+        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
         self._poison = {projector.name: _POISON.labels(projector.name) for projector in projectors}
 
     async def run(self, stream: StreamT[bytes]) -> None:

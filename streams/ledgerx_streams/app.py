@@ -4,31 +4,44 @@ import asyncio
 import logging
 import signal
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import faust
 import msgspec
+import psycopg
 import structlog
 import uvloop
 
 from ledgerx import database, telemetry
+from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.expiry import expire_due
 from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
-from ledgerx_streams.agents import WRITES_AT_ONCE, JournalAgent
+from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projector import Projector
 
 PROJECTIONS = (BALANCES,)
 
+_MAX_CONNECTIONS = 8
+_EXPIRY_INTERVAL_S = 1.0
+
 _log = structlog.get_logger()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`kafka` is a comma-separated list of bootstrap servers."""
+    """`kafka` is a comma-separated list of bootstrap servers.
+
+    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
+    """
 
     database_url: Secret
     kafka: str
+    engine_database_url: Secret | None = None
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -60,7 +73,7 @@ async def _run(settings: Settings) -> None:
     consuming = asyncio.Event()
     # Heads and rows go back together when a crash of the server takes their last commits: the gap is then filled.
     pool = database.pool(
-        settings.database_url.reveal(), application_name="ledgerx-streams", max_size=WRITES_AT_ONCE, durable=False
+        settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
     )
     async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
         await topics.prepare(settings.kafka)
@@ -76,8 +89,29 @@ async def _run(settings: Settings) -> None:
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
             agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
             app.agent(journal, name="journal")(agent.run)
+            async with _expiring_holds(app, settings.engine_database_url):
+                try:
+                    await app.start()
+                    await app.wait_until_stopped()
+                finally:
+                    await app.stop()
+
+
+@asynccontextmanager
+async def _expiring_holds(app: faust.App, url: Secret | None) -> AsyncIterator[None]:
+    """Give `app` a timer that expires due holds through an engine of its own."""
+    if url is None:
+        yield
+        return
+    async with database.pool(url.reveal(), application_name="ledgerx-holds", max_size=_MAX_CONNECTIONS) as pool:
+        engine = Engine(pool)
+
+        @app.timer(_EXPIRY_INTERVAL_S)  # type: ignore[untyped-decorator]
+        async def expire_holds() -> None:
             try:
-                await app.start()
-                await app.wait_until_stopped()
-            finally:
-                await app.stop()
+                await expire_due(pool, engine)
+            except psycopg.Error as error:
+                _log.warning("due holds not found", error=str(error).strip())
+
+        yield
+        await engine.drain()

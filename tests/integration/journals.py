@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ledgerx import database as db
-from ledgerx.commands import AnyCommand, Direction, Line, OpenAccount, Post
+from ledgerx.commands import AnyCommand, Direction, Hold, Line, OpenAccount, Post
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
@@ -52,6 +53,12 @@ class Journal:
         """Open `bank` and `users:0` to `users:4`, in one batch of six entries."""
         codes = [("bank", AccountType.ASSET), *((f"users:{number}", AccountType.LIABILITY) for number in range(5))]
         await self._record(*(OpenAccount(**_request(), code=code, asset="USD", type=kind) for code, kind in codes))
+
+    async def hold(self, *, expires_in_s: float) -> None:
+        """Record a hold of `bank` and a user."""
+        lines = (Line("bank", Direction.DEBIT, "1.00"), Line("users:0", Direction.CREDIT, "1.00"))
+        expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_s)
+        await self._record(Hold(**_request(), lines=lines, expires_at=expires_at))
 
     async def post(self, transactions: int, *, lines: int = 1) -> None:
         """Record transactions as one batch, each with as many debits of `bank` and one credit of a user."""

@@ -106,6 +106,32 @@ def test_what_two_projections_kept_makes_way_for_what_one_keeps(empty: str, file
         assert connection.execute("SELECT to_regclass('ledgerx.mark_tails')").fetchone() == (None,)
 
 
+def test_accounts_that_were_opened_before_the_quota_count(empty: str, files: Path) -> None:
+    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.name[:4] > "0001"]
+    migrate(empty)
+    tenants = [uuid4() for _ in range(3)]
+    with psycopg.connect(empty) as connection:
+        for opened, tenant_id in enumerate(tenants):
+            connection.execute(
+                "INSERT INTO ledgerx.tenants (tenant_id, name) VALUES (%s, %s)", (tenant_id, f"{opened}")
+            )
+            connection.execute("INSERT INTO ledgerx.heads VALUES (%s, 0, sha256(''), now())", (tenant_id,))
+            for number in range(1, opened + 1):
+                connection.execute(
+                    """
+                    INSERT INTO ledgerx.accounts
+                    VALUES (%s, %s, %s, 'USD', 2, 'asset', 'open', null, null, null, now(), 9)
+                    """,
+                    (tenant_id, number, f"{number}"),
+                )
+    for path in later:
+        path.rename(path.with_suffix(".sql"))
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        counted = connection.execute("SELECT tenant_id, accounts FROM ledgerx.heads ORDER BY accounts").fetchall()
+    assert counted == [(tenant_id, opened) for opened, tenant_id in enumerate(tenants)]
+
+
 @pytest.mark.parametrize("url", ["", "host=localhost dbname=x", "mysql://localhost/x"])
 def test_what_is_no_url_of_postgres_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):

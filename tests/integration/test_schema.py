@@ -46,7 +46,7 @@ def test_every_key_begins_with_the_tenant(admin: psycopg.Connection[tuple[Any, .
         FROM pg_index AS i
         JOIN pg_class AS c ON c.oid = i.indrelid
         JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-        WHERE c.relnamespace = 'ledgerx'::regnamespace
+        WHERE c.relnamespace = 'ledgerx'::regnamespace AND i.indisunique
         """
     ).fetchall()
     others = {name.removeprefix("ledgerx.") for name, first in keys if first != "tenant_id"}
@@ -135,7 +135,9 @@ def test_the_journal_is_append_only_for_everybody(
 
 def test_constraints_that_mean_something_to_a_client_exist(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
     names = column(
-        admin, "SELECT conname FROM pg_constraint WHERE connamespace = 'ledgerx'::regnamespace AND contype <> 'n'"
+        admin,
+        "SELECT conname FROM pg_constraint WHERE connamespace = 'ledgerx'::regnamespace AND contype <> 'n' "
+        "UNION SELECT relname FROM pg_class INNER JOIN pg_index ON indexrelid = oid WHERE indisunique",
     )
     assert set(names) >= constraints._ERRORS.keys()
 

@@ -53,7 +53,11 @@ class Worker:
 @pytest.fixture
 def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Iterator[Callable[[], Worker]]:
     workers: list[Worker] = []
-    environment = {"LEDGERX_DATABASE_URL": database.streams_url, "LEDGERX_KAFKA": kafka_server.bootstrap}
+    environment = {
+        "LEDGERX_DATABASE_URL": database.streams_url,
+        "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
+        "LEDGERX_KAFKA": kafka_server.bootstrap,
+    }
 
     def start() -> Worker:
         workers.append(Worker(environment, tmp_path / f"{len(workers)}.log"))
@@ -178,3 +182,15 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
             if len(letters) == len(poison):
                 break
     assert sorted(letters) == sorted((value, "balances") for value in poison)
+
+
+async def test_a_worker_expires_due_holds(
+    database: Database, engine: Engine, start_worker: Callable[[], Worker]
+) -> None:
+    journal = await new_journal(database, engine)
+    await journal.hold(expires_in_s=0.5)
+    worker = start_worker()
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        kinds = "SELECT kind FROM ledgerx.entries WHERE tenant_id = %s ORDER BY seq DESC LIMIT 2"
+        await until(lambda: connection.execute(kinds, (journal.tenant_id,)).fetchall() == [("expire",), ("hold",)])
+    assert worker.terminate() == 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from ledgerx.commands import Direction, Line, Post
+from ledgerx.commands import Direction, Hold, Line, Post, Release
 from ledgerx.journal import Entry, chain
 from ledgerx.state import POSTINGS_PER_MARK, Sums
 from ledgerx.verify import Audit, Finding
@@ -123,3 +123,23 @@ def test_findings_are_bounded(ledger: MemoryLedger) -> None:
     audit = audited(ledger.entries, ledger.entries[-1])
     audit.compare_some_sums("sums", {account: Sums(1) for account in range(1_000)})
     assert len(audit.findings) == 100
+
+
+def test_holds_are_followed_to_their_end(ledger: MemoryLedger) -> None:
+    lines = transfer("", debit="a", credit="b").lines
+    ledger.run([Hold(lines=lines, **envelope(f"h{number}")) for number in range(2)])
+    ledger.run([Release(target=6, **envelope("r"))])
+    audit = audited(ledger.entries, ledger.entries[-1])
+    audit.compare_holds([7])
+    assert audit.findings == []
+    audit.compare_holds([6])
+    assert [finding.seq for finding in audit.findings] == [6, 7]
+
+
+def test_a_hold_that_is_resolved_twice_is_found(ledger: MemoryLedger) -> None:
+    lines = transfer("", debit="a", credit="b").lines
+    ledger.run([Hold(lines=lines, **envelope("h")), Release(target=6, **envelope("r"))])
+    again = msgspec.structs.replace(ledger.entries[-1], seq=8)
+    again = msgspec.structs.replace(again, hash=chain(ledger.entries[-1].hash, again))
+    audit = audited([*ledger.entries, again], again)
+    assert audit.findings == [Finding(8, "6 is no open hold")]

@@ -1,15 +1,12 @@
 """Accounts, their balances and postings."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import uuid_utils.compat as uuid_utils
-from litestar import Request, get, post
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx.database import Pool
-from ledgerx.engine import Engine
-from ledgerx.outcomes import Refused
 from ledgerx.reading import (
     NEWEST,
     AccountRecord,
@@ -19,83 +16,56 @@ from ledgerx.reading import (
     read_postings,
 )
 from ledgerx.tenancy import Scope
-from ledgerx_api import idempotency, paging, schemas, tracing
+from ledgerx_api import paging, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.body import JsonBody
+from ledgerx_api.asking import LedgerRequest, etag
 from ledgerx_api.paging import CursorParameter, Limit, Page
-from ledgerx_api.tokens import Principal
 
 AccountCode = Annotated[str, Parameter(max_length=255, description="The account's code.")]
-_ACCOUNTS = "/v1/accounts"
+ACCOUNTS = "/v1/accounts"
+ONE_ACCOUNT = ACCOUNTS + "/{code:str}"
 
 
-def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+def routes(pool: Pool) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @post(
-        _ACCOUNTS,
-        dto=JsonBody[schemas.NewAccount],
-        return_dto=None,
-        tags=["accounts"],
-        operation_id="createAccount",
-        **requires(Scope.LEDGER_WRITE),
-    )
-    async def create_account(
-        request: Request[Principal, Any, Any],
-        data: schemas.NewAccount,
-        body: bytes,
-        key: Annotated[str | None, Parameter(header=idempotency.HEADER)] = None,
-    ) -> schemas.Account:
-        """Open an account. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
-        principal = request.user
-        command = schemas.open_account(
-            data,
-            idempotency_key=f"auto:{uuid_utils.uuid7()}" if key is None else idempotency.parse_key(key),
-            fingerprint=idempotency.fingerprint("open_account", "", principal.actor, body),
-            actor=principal.actor,
-            traceparent=tracing.traceparent(request.headers),
-        )
-        outcome = await engine.run(principal.tenant_id, command)
-        if isinstance(outcome, Refused):
-            raise outcome.error
-        return schemas.opened_account(outcome.entry)
-
-    @get(_ACCOUNTS, tags=["accounts"], operation_id="listAccounts", **requires(Scope.LEDGER_READ))
+    @get(ACCOUNTS, tags=["accounts"], operation_id="listAccounts", **requires(Scope.LEDGER_READ))
     async def list_accounts(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         limit: Limit = None,
         cursor: CursorParameter = None,
     ) -> Page[schemas.Account]:
         """List accounts in the order of their codes."""
-        here = paging.start(_ACCOUNTS, cursor, limit, first="", position=str)
+        here = paging.start(ACCOUNTS, cursor, limit, first="", position=str)
         found = await read_accounts(pool, request.user.tenant_id, after=here.position, limit=here.limit + 1)
         return paging.page(here, found, schemas.account, lambda last: last.account.code)
 
-    @get(_ACCOUNTS + "/{code:str}", tags=["accounts"], operation_id="getAccount", **requires(Scope.LEDGER_READ))
-    async def get_account(request: Request[Principal, Any, Any], code: AccountCode) -> schemas.Account:
+    @get(ONE_ACCOUNT, tags=["accounts"], operation_id="getAccount", **requires(Scope.LEDGER_READ))
+    async def get_account(request: LedgerRequest, code: AccountCode) -> Response[schemas.Account]:
         """Get an account."""
-        return schemas.account(await read_account(pool, request.user.tenant_id, code))
+        record = await read_account(pool, request.user.tenant_id, code)
+        return Response(schemas.account(record), headers={"ETag": etag(record.account.seq)})
 
-    @get(_ACCOUNTS + "/{code:str}/balance", tags=["accounts"], operation_id="getBalance", **requires(Scope.LEDGER_READ))
-    async def get_balance(request: Request[Principal, Any, Any], code: AccountCode) -> schemas.AccountBalance:
+    @get(ONE_ACCOUNT + "/balance", tags=["accounts"], operation_id="getBalance", **requires(Scope.LEDGER_READ))
+    async def get_balance(request: LedgerRequest, code: AccountCode) -> schemas.AccountBalance:
         """Get an account's balance, right at the entry `sequence` of the journal."""
         return schemas.account_balance(await read_balance(pool, request.user.tenant_id, code))
 
     @get(
-        _ACCOUNTS + "/{code:str}/postings",
+        ONE_ACCOUNT + "/postings",
         tags=["accounts"],
         operation_id="listAccountPostings",
         **requires(Scope.LEDGER_READ),
     )
     async def list_account_postings(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         code: AccountCode,
         limit: Limit = None,
         cursor: CursorParameter = None,
     ) -> Page[schemas.AccountPosting]:
         """List an account's postings, newest first, each with the balance just after it."""
         tenant_id = request.user.tenant_id
-        path = f"{_ACCOUNTS}/{code}/postings"
+        path = f"{ACCOUNTS}/{code}/postings"
         here = paging.start(path, cursor, limit, first=NEWEST, position=tuple[int, int])
         account: AccountRecord = await read_account(pool, tenant_id, code)
         found = await read_postings(pool, tenant_id, account.account, before=here.position, limit=here.limit + 1)
@@ -104,4 +74,4 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             here, found, lambda line: schemas.account_posting(line, scale), lambda last: (last.seq, last.line)
         )
 
-    return [create_account, list_accounts, get_account, get_balance, list_account_postings]
+    return [list_accounts, get_account, get_balance, list_account_postings]

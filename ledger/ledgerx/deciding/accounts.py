@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from ledgerx.assets import scale_of
 from ledgerx.commands import AccountCommand, CloseAccount, OpenAccount, UpdateAccount
 from ledgerx.deciding.ledger import Ledger, check_within
-from ledgerx.errors import AccountExists, AccountNotEmpty, InvalidField, PreconditionFailed
+from ledgerx.errors import AccountExists, AccountNotEmpty, InvalidField, PreconditionFailed, TooManyAccounts
 from ledgerx.journal import AccountStatus, Kind
 from ledgerx.money import to_minor
 from ledgerx.outcomes import Recorded
@@ -19,6 +19,8 @@ def open_account(ledger: Ledger, command: OpenAccount) -> Recorded:
     """Open an account."""
     if command.code in ledger.accounts:
         raise AccountExists(f'account "{command.code}" exists already', account=command.code)
+    if ledger.accounts_left is not None and ledger.accounts_left <= 0:
+        raise TooManyAccounts("this tenant has as many accounts as it may have")
     scale = scale_of(command.asset)
     account = Account(
         account_id=ledger.head.seq + 1,
@@ -35,6 +37,8 @@ def open_account(ledger: Ledger, command: OpenAccount) -> Recorded:
     _check_limits(account, Sums())
     # A later command of the batch may want it untouched.
     ledger.versions[account.account_id] = 0
+    if ledger.accounts_left is not None:
+        ledger.accounts_left -= 1
     return _change(ledger, command, Kind.OPEN_ACCOUNT, account, Sums(), metadata=command.metadata)
 
 

@@ -1,5 +1,5 @@
 -- Holds, reversals and amendments; accounts that can be changed and have an owner.
--- depends: 0001.journal
+-- depends: 0005.quotas
 
 SET ROLE ledgerx_owner;
 
@@ -39,10 +39,22 @@ CREATE TABLE ledgerx.open_holds (
     expires_at timestamptz,
     CONSTRAINT open_holds_pkey PRIMARY KEY (tenant_id, seq)
 );
-CREATE INDEX open_holds_due ON ledgerx.open_holds (tenant_id, expires_at) WHERE expires_at IS NOT NULL;
+-- Whoever expires holds looks for due ones of all tenants at once, many times a minute.
+CREATE INDEX open_holds_due ON ledgerx.open_holds (expires_at, tenant_id, seq) WHERE expires_at IS NOT NULL;
 ALTER TABLE ledgerx.open_holds ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ledgerx.open_holds FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_tenant ON ledgerx.open_holds USING (tenant_id = (SELECT ledgerx.current_tenant()));
 GRANT SELECT, INSERT, DELETE ON ledgerx.open_holds TO ledgerx_api;
+
+-- The holds that are past their time, the oldest first: numbers only, of every tenant.
+CREATE POLICY due ON ledgerx.open_holds FOR SELECT TO ledgerx_owner USING (true);
+CREATE FUNCTION ledgerx.due_holds(most integer) RETURNS TABLE (tenant_id uuid, seq bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
+BEGIN ATOMIC
+    SELECT h.tenant_id, h.seq FROM ledgerx.open_holds AS h
+    WHERE h.expires_at <= now() ORDER BY h.expires_at LIMIT least(most, 1000);
+END;
+REVOKE EXECUTE ON FUNCTION ledgerx.due_holds (integer) FROM public;
+GRANT EXECUTE ON FUNCTION ledgerx.due_holds (integer) TO ledgerx_api;
 
 RESET ROLE;

@@ -13,7 +13,14 @@ WHERE s.tenant_id = %(tenant_id)s AND s.projection = 'balances';
 
 -- name: head_and_guarded
 -- The journal's head with the sums that the engine keeps, as of one moment.
-SELECT h.seq, h.hash, g.account_id, g.posted, g.pending_debit, g.pending_credit
+SELECT h.seq, h.hash, g.account_id, g.posted, g.pending_debit, g.pending_credit, h.accounts
 FROM ledgerx.heads AS h
 LEFT JOIN ledgerx.guarded_balances AS g ON g.tenant_id = h.tenant_id
+WHERE h.tenant_id = %(tenant_id)s;
+
+-- name: open_holds
+-- The journal's head with the holds kept as open, as of one moment.
+SELECT h.seq, o.seq
+FROM ledgerx.heads AS h
+LEFT JOIN ledgerx.open_holds AS o ON o.tenant_id = h.tenant_id
 WHERE h.tenant_id = %(tenant_id)s;
