@@ -7,6 +7,9 @@ import msgspec
 
 from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Layer
 
+# What an account's sums were at every so many of its postings is kept, so that no look into its past reads more lines.
+POSTINGS_PER_MARK = 1_000
+
 
 class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a tenant's journal."""

@@ -14,10 +14,9 @@ from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
 from ledgerx.journal import RESOLUTIONS, Entry, Kind, Layer, annotations_hash, chain, genesis
-from ledgerx.state import Sums
+from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 PAGE = 1_000
-MARK_EVERY = 1_000
 _MAX_FINDINGS = 100
 _queries = Queries("ledgerx", "sql/verify.sql")
 
@@ -58,10 +57,10 @@ class Audit:
         self.postings = 0
         self.opened = 0
         self.sums: dict[int, Sums] = {}
+        self.counts: dict[int, int] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
         self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
-        self._counts: dict[int, int] = {}
         self._next = 1
 
     def find(self, seq: int | None, what: str) -> None:
@@ -83,8 +82,8 @@ class Audit:
             totals[side] = totals.get(side, 0) + line.amount
             account_id = line.account_id
             self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
-            self._counts[account_id] = count = self._counts.get(account_id, 0) + 1
-            if count % MARK_EVERY == 0:
+            self.counts[account_id] = count = self.counts.get(account_id, 0) + 1
+            if count % POSTINGS_PER_MARK == 0:
                 self.marks[account_id, entry.seq, number] = (count, sums)
         if any(totals.values()):
             self.find(entry.seq, "debits and credits differ")
@@ -127,6 +126,12 @@ class Audit:
             if sums != self.sums.get(account_id, Sums()):
                 self.find(None, f"{name} of account {account_id} differ from the sum of its postings")
 
+    def compare_counts(self, kept: Mapping[int, int]) -> None:
+        """Compare the numbers of postings kept, of all accounts, with those of the entries fed so far."""
+        for account_id in sorted(kept.keys() | self.counts.keys()):
+            if kept.get(account_id) != self.counts.get(account_id):
+                self.find(None, f"the count of account {account_id} differs from the number of its postings")
+
     def compare_marks(self, kept: Mapping[tuple[int, int, int], tuple[int, Sums]]) -> None:
         """Compare the marks kept with those of the entries fed so far."""
         for account_id, seq, line in sorted(kept.keys() | self.marks.keys()):
@@ -146,8 +151,7 @@ async def verify(
 
     `progress` is told the entries done and their total. Raises `NotFound` for an unknown tenant.
     """
-    balances = await _fetch(connection, tenant_id, _queries.projected_balances)
-    marks = await _fetch(connection, tenant_id, _queries.projected_marks)
+    projected = await _fetch(connection, tenant_id, _queries.projected)
     holds = await _fetch(connection, tenant_id, _queries.open_holds)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
     if not head:
@@ -156,10 +160,8 @@ async def verify(
     audit = Audit(tenant_id)
     # What each kept thing is compared at, in the order of the entries at which it stands.
     checks: list[tuple[int, Callable[[], None]]] = []
-    if balances:
-        checks.append((balances[0][0], lambda: _check_balances(audit, balances)))
-    if marks:
-        checks.append((marks[0][0], lambda: _check_marks(audit, marks)))
+    if projected:
+        checks.append((projected[0][0], lambda: _check_projected(audit, projected)))
     if holds:
         checks.append((holds[0][0], lambda: audit.compare_holds({row[1] for row in holds if row[1]})))
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
@@ -178,7 +180,7 @@ async def verify(
         accounts=len(audit.sums),
         head=head_seq,
         hash=audit.hash,
-        projections={name: found[0][0] for name, found in (("balances", balances), ("marks", marks)) if found},
+        projections={"balances": projected[0][0]} if projected else {},
         findings=audit.findings,
     )
 
@@ -203,14 +205,14 @@ async def _feed(
         progress(seqs[-1], head_seq)
 
 
-def _check_balances(audit: Audit, found: Sequence[rows.Row]) -> None:
+def _check_projected(audit: Audit, found: Sequence[rows.Row]) -> None:
     audit.compare_hash("the balances projection", found[0][1])
-    audit.compare_sums("projected balances", _sums(found))
-
-
-def _check_marks(audit: Audit, found: Sequence[rows.Row]) -> None:
-    audit.compare_hash("the marks projection", found[0][1])
-    audit.compare_marks({(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[2]})
+    balances = [row for row in found if row[2] is not None and row[3] is None]
+    audit.compare_sums("projected balances", {row[2]: rows.sums(*row[6:]) for row in balances})
+    audit.compare_counts({row[2]: row[5] for row in balances})
+    audit.compare_marks(
+        {(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[3] is not None}
+    )
 
 
 def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:

@@ -28,19 +28,9 @@ PEOPLE = ("users", "refresh_tokens", "password_tokens", "login_attempts", "api_c
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 TABLES = (*JOURNAL, *PEOPLE)
 READABLE = {
-    "owner": (*TABLES, "balances", "marks", "mark_tails"),
+    "owner": (*TABLES, "balances", "marks"),
     "api": (*TABLES, "tenants", "balances", "marks"),
-    "streams": (
-        "tenants",
-        "heads",
-        "accounts",
-        "entries",
-        "postings",
-        "projections",
-        "balances",
-        "marks",
-        "mark_tails",
-    ),
+    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", "balances", "marks"),
 }
 
 
@@ -62,9 +52,8 @@ async def _fill(database: Database) -> UUID:
     ):
         key = (tenant_id,)
         await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
-        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3)", key)
+        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
     return tenant_id
 
 

@@ -113,6 +113,28 @@ def test_a_file_that_fails_leaves_nothing_and_can_be_mended(empty: str, files: P
     assert migrate(empty)[-1] == "9999.more"
 
 
+def test_what_two_projections_kept_makes_way_for_what_one_keeps(empty: str, files: Path) -> None:
+    later = {path.name: path.read_text() for path in files.glob("*.sql") if not path.name.startswith("0001.")}
+    for name in later:
+        (files / name).unlink()
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        for projection in ("balances", "marks"):
+            row = (uuid4(), projection)
+            connection.execute("INSERT INTO ledgerx.projections VALUES (%s, %s, 9, sha256(''))", row)
+        connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 7, 0, 0, 9)", row[:1])
+        connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 8, 0, 1000, 7, 0, 0)", row[:1])
+        connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1001, 7, 0, 0)", row[:1])
+    for name, text in later.items():
+        (files / name).write_text(text)
+    assert migrate(empty) == sorted(name.removesuffix(".sql") for name in later)
+    with psycopg.connect(empty) as connection:
+        for table in ("projections", "balances", "marks"):
+            found = connection.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier("ledgerx", table))).fetchall()
+            assert found == []
+        assert connection.execute("SELECT to_regclass('ledgerx.mark_tails')").fetchone() == (None,)
+
+
 def test_accounts_that_were_opened_before_the_quota_count(empty: str, files: Path) -> None:
     later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.name[:4] > "0001"]
     migrate(empty)

@@ -1,5 +1,5 @@
 -- People who log in, the secrets of API clients, and the log of what both did that matters to security.
--- depends: 0001.journal
+-- depends: 0002.marks
 
 SET ROLE ledgerx_owner;
 
