@@ -62,23 +62,24 @@ def authorised_by(tokens: Tokens) -> Callable[[ASGIApp], ASGIApp]:
     """The middleware that leaves the principal of a request in `request.user`, or refuses it."""
 
     def middleware(app: ASGIApp) -> ASGIApp:
-        async def authorise(scope: AsgiScope, receive: Receive, send: Send) -> None:
-            access = scope["route_handler"].opt.get(OPT)
-            if access is not None:
-                scope["user"] = _principal(scope, access, tokens)
+        async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
+            wanted = scope["route_handler"].opt.get(OPT)
+            if wanted is not None:
+                scope["user"] = authorise(scope, wanted, tokens)
             await app(scope, receive, send)
 
-        return authorise
+        return guarded
 
     return middleware
 
 
-def _principal(scope: AsgiScope, access: Access, tokens: Tokens) -> Principal:
+def authorise(scope: AsgiScope, wanted: Access, tokens: Tokens) -> Principal:
+    """The principal of a request to a route that wants `wanted`. Raises `Unauthenticated` and `Forbidden`."""
     header = next((value for name, value in scope["headers"] if name == _AUTHORIZATION), b"")
     scheme, _, token = header.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("send an access token: Authorization: Bearer <token>")
     principal = tokens.verify(token.strip())
-    if not access.allows(principal):
-        raise Forbidden(f"this needs {access}")
+    if not wanted.allows(principal):
+        raise Forbidden(f"this needs {wanted}")
     return principal

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import psycopg
 import structlog
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
@@ -19,10 +21,13 @@ from litestar.types import Scope
 from ledgerx import __version__, database
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
+from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
 from ledgerx_api import access, addresses, metrics, problems, tracing
+from ledgerx_api.event_streams import EventStreams
+from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.routes import (
     account_changes,
@@ -31,6 +36,7 @@ from ledgerx_api.routes import (
     auth,
     batches,
     clients,
+    events,
     health,
     login,
     transactions,
@@ -41,10 +47,15 @@ from ledgerx_api.tokens import Tokens
 
 _log = structlog.get_logger()
 _ASSETS = "/docs/assets"
+# How long the start waits for a database; without one the process serves all the same, and is not ready.
+_PARTITIONS_WAIT_S = 5
 
 
 def create_app(settings: ApiSettings) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keyset cannot be read."""
+    """The application. Raises `ConfigurationError` when the keyset cannot be read.
+
+    `state.streams` are the streams to close before its server waits for the end of all requests.
+    """
     keyset = read_keyset(settings.keys)
     tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
     pool = database.pool(
@@ -59,13 +70,23 @@ def create_app(settings: ApiSettings) -> Litestar:
         address = addresses.address_of(scope, trusted_proxies)
         return None if address is None else str(address)
 
+    watch = HeadWatch(partial(read_head_seqs, pool))
+    streams = EventStreams(pool, watch, max_streams=settings.event_streams)
+    partitions_made = asyncio.Event()
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         await pool.open()
-        partitions = asyncio.create_task(keep_partitions_ahead(pool.connection))
+        tasks = [
+            asyncio.create_task(keep_partitions_ahead(pool.connection, partitions_made)),
+            asyncio.create_task(watch.run()),
+        ]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(partitions_made.wait(), _PARTITIONS_WAIT_S)
         _log.info("started", version=__version__)
         yield
-        partitions.cancel()
+        for task in tasks:
+            task.cancel()
         await engine.drain()
         passwords.close()
         await pool.close()
@@ -90,10 +111,12 @@ def create_app(settings: ApiSettings) -> Litestar:
             *audit.routes(pool),
             *transactions.routes(pool, engine),
             *batches.routes(engine, limiter),
-            *health.routes(pool),
+            *events.routes(pool, streams, tokens),
+            *health.routes(pool, partitions_made),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
+        state=State({"streams": streams}),
         middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens), limiter.limited],
         exception_handlers={
             LedgerError: problems.answer,

@@ -17,6 +17,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     an access token in seconds, `refresh_token_ttl_s` that of a log-in; who logs in may leave out the tenant if it is
     `default_tenant`; `database_connections` bounds the pool, and so the batches in flight. Rate limits are costs in a
     window of `rate_limit_window_s` seconds. Of the limits and of `max_accounts`, 0 is none.
+    `event_streams` bounds the streams that are open at the same time.
     """
 
     database_url: Secret
@@ -37,4 +38,5 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_client: Count = 1_200_000
     rate_limit_address: Count = 600
     trusted_proxies: str | None = None
+    event_streams: int = 100
     log_level: str = "INFO"

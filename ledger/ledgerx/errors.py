@@ -214,6 +214,14 @@ class LastOwner(Conflict):
     title = "Last owner"
 
 
+class EventsExpired(LedgerError):
+    """410: the events after the cursor are not kept any more; `oldest` is the first cursor that still works."""
+
+    code = "events_expired"
+    status = 410
+    title = "Events expired"
+
+
 class PreconditionFailed(LedgerError):
     """412: what the request was to change has changed since; `version` is what it stands at."""
 
@@ -383,6 +391,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     title = "Overloaded"
+
+
+class TooManyStreams(Unavailable):
+    """503: too many event streams are open; close one, or try again later."""
+
+    code = "too_many_streams"
+    title = "Too many streams"
 
 
 class ConfigurationError(Exception):

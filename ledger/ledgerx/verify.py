@@ -13,7 +13,17 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
-from ledgerx.journal import RESOLUTIONS, Entry, Kind, Layer, annotations_hash, chain, genesis
+from ledgerx.journal import (
+    RESOLUTIONS,
+    AccountState,
+    Entry,
+    Kind,
+    Layer,
+    Posting,
+    annotations_hash,
+    chain,
+    genesis,
+)
 from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 PAGE = 1_000
@@ -51,6 +61,7 @@ class Audit:
     """The running state of a verification: feed it entries in order, then compare what was kept beside them."""
 
     def __init__(self, tenant_id: UUID) -> None:
+        self.tenant_id = tenant_id
         self.findings: list[Finding] = []
         self.entries = 0
         self.transactions = 0
@@ -61,6 +72,8 @@ class Audit:
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
         self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
+        # By code, what an account keeps for ever: its id, asset and scale.
+        self._accounts: dict[str, tuple[int, str, int]] = {}
         self._next = 1
 
     def find(self, seq: int | None, what: str) -> None:
@@ -76,15 +89,13 @@ class Audit:
             self.find(entry.seq, "the hash does not match the entry and the hash before it")
         if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
             self.find(entry.seq, "category, description or metadata do not match their hash")
+        if entry.change is not None:
+            self._know(entry.seq, entry.change)
         totals: dict[tuple[str, bool], int] = {}
         for number, line in enumerate(entry.postings):
             side = line.asset, line.layer is Layer.POSTED
             totals[side] = totals.get(side, 0) + line.amount
-            account_id = line.account_id
-            self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
-            self.counts[account_id] = count = self.counts.get(account_id, 0) + 1
-            if count % POSTINGS_PER_MARK == 0:
-                self.marks[account_id, entry.seq, number] = (count, sums)
+            self._add(entry.seq, number, line)
         if any(totals.values()):
             self.find(entry.seq, "debits and credits differ")
         self._follow_hold(entry)
@@ -94,6 +105,21 @@ class Audit:
         self.opened += entry.kind is Kind.OPEN_ACCOUNT
         self.hash = entry.hash
         self._next = entry.seq + 1
+
+    def _know(self, seq: int, change: AccountState) -> None:
+        fixed = (change.account_id, change.asset, change.scale)
+        if self._accounts.setdefault(change.account, fixed) != fixed:
+            self.find(seq, f'the account "{change.account}" was opened with another id, asset or scale')
+
+    def _add(self, seq: int, number: int, line: Posting) -> None:
+        account_id = line.account_id
+        # The chain covers the code only: the rest of a posting is as good as the entry that opened the account.
+        if self._accounts.get(line.account) != (account_id, line.asset, line.scale):
+            self.find(seq, f'line {number} is not of the account "{line.account}" as it was opened')
+        self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
+        self.counts[account_id] = count = self.counts.get(account_id, 0) + 1
+        if count % POSTINGS_PER_MARK == 0:
+            self.marks[account_id, seq, number] = (count, sums)
 
     def finish(self, head_seq: int, head_hash: bytes) -> None:
         """Compare the journal's head with the last entry fed."""
@@ -113,6 +139,20 @@ class Audit:
         """Compare the holds kept as open with those of the entries fed so far."""
         for seq in sorted(self.open_holds.symmetric_difference(kept)):
             self.find(seq, "the hold is open in the journal or in the table of open holds, but not in both")
+
+    def report(self, head_seq: int, projections: dict[str, int] | None = None) -> Report:
+        """What was read and found."""
+        return Report(
+            tenant_id=self.tenant_id,
+            entries=self.entries,
+            transactions=self.transactions,
+            postings=self.postings,
+            accounts=len(self.sums),
+            head=head_seq,
+            hash=self.hash,
+            projections=projections or {},
+            findings=self.findings,
+        )
 
     def compare_sums(self, name: str, kept: Mapping[int, Sums]) -> None:
         """Compare sums kept elsewhere, of all accounts, with those of the entries fed so far."""
@@ -172,17 +212,7 @@ async def verify(
         audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
-    return Report(
-        tenant_id=tenant_id,
-        entries=audit.entries,
-        transactions=audit.transactions,
-        postings=audit.postings,
-        accounts=len(audit.sums),
-        head=head_seq,
-        hash=audit.hash,
-        projections={"balances": projected[0][0]} if projected else {},
-        findings=audit.findings,
-    )
+    return audit.report(head_seq, {"balances": projected[0][0]} if projected else {})
 
 
 async def _feed(

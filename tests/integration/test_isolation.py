@@ -15,6 +15,7 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
+from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx.users import create_user, issue_password_token
@@ -121,6 +122,18 @@ def test_the_relay_reads_every_outbox_and_nothing_else(shared_database: Database
                 connection.execute(statement)
 
 
+async def test_heads_of_several_tenants_are_those_that_were_asked_for_and_leave_no_tenant_set(
+    shared_database: Database, tenants: tuple[UUID, UUID]
+) -> None:
+    unknown = uuid4()
+    async with db.pool(shared_database.api_url, application_name="test", max_size=1) as pool:
+        assert await read_head_seqs(pool, [*tenants, unknown]) == dict.fromkeys(tenants, 3)
+        assert await read_head_seqs(pool, [tenants[0]]) == {tenants[0]: 3}
+        assert await read_head_seqs(pool, []) == {}
+        async with pool.connection() as connection:
+            assert await (await connection.execute("SELECT FROM ledgerx.heads")).fetchall() == []
+
+
 @pytest.fixture
 async def clients(api: ApiProcess, shared_database: Database) -> AsyncIterator[tuple[LedgerClient, LedgerClient]]:
     """Two tenants' clients; the first has an account and a transaction that the second has not."""
@@ -150,6 +163,9 @@ async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, Ledg
     mine, other = clients
     assert (await other.get("/v1/transactions")).body["items"] == []
     assert [account["code"] for account in (await other.get("/v1/accounts")).body["items"]] == ["bank", "user"]
+    events = (await other.get("/v1/events")).body["items"]
+    assert [event["subject"] for event in events] == ["accounts/bank", "accounts/user"]
+    assert (await other.get("/v1/integrity")).body["sequence"] == 2
     cursor = (await mine.get("/v1/accounts", limit=1)).body["next_cursor"]
     assert [account["code"] for account in (await other.get("/v1/accounts", cursor=cursor)).body["items"]] == ["user"]
 

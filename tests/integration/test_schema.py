@@ -152,6 +152,7 @@ SESSIONS = Queries("ledgerx", "sql/sessions.sql")
 TENANCY = Queries("ledgerx", "sql/tenancy.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
 NOBODY = UUID(int=1)
+FEED = Queries("ledgerx", "sql/feed.sql")
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,8 @@ def grown_tenant(shared_database: Database) -> UUID:
         (TENANCY.clients_page, {"after": "", "limit": 51}),
         (AUDIT.audit_page, {"before": NOBODY, "limit": 51}),
         (READING.transactions_page, {"before": 3_500, "limit": 51}),
+        (FEED.feed, {"after": 3_500, "limit": 50, "max_bytes": 1_000}),
+        (FEED.integrity, {}),
         (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),
     ],
 )

@@ -1,5 +1,5 @@
 -- Holds, reversals and amendments; accounts that can be changed and have an owner.
--- depends: 0005.quotas
+-- depends: 0006.feed
 
 SET ROLE ledgerx_owner;
 

@@ -18,6 +18,10 @@ FROM ledgerx.heads AS h
 LEFT JOIN ledgerx.guarded_balances AS g ON g.tenant_id = h.tenant_id
 WHERE h.tenant_id = %(tenant_id)s;
 
+-- name: head
+-- The journal's head.
+SELECT seq, hash, recorded_at FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
+
 -- name: open_holds
 -- The journal's head with the holds kept as open, as of one moment.
 SELECT h.seq, o.seq
