@@ -16,6 +16,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
+from litestar.types import Scope
 
 from ledgerx import __version__, database
 from ledgerx.engine import Engine
@@ -23,10 +24,24 @@ from ledgerx.errors import LedgerError
 from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
-from ledgerx_api import access, metrics, problems, tracing
+from ledgerx.passwords import Passwords
+from ledgerx_api import access, addresses, metrics, problems, tracing
 from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
-from ledgerx_api.routes import account_changes, accounts, auth, batches, events, health, transactions
+from ledgerx_api.rate_limits import RateLimiter
+from ledgerx_api.routes import (
+    account_changes,
+    accounts,
+    audit,
+    auth,
+    batches,
+    clients,
+    events,
+    health,
+    login,
+    transactions,
+    users,
+)
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -46,7 +61,15 @@ def create_app(settings: ApiSettings) -> Litestar:
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
-    engine = Engine(pool)
+    trusted_proxies = addresses.networks(settings.trusted_proxies)
+    limiter = RateLimiter(settings, trusted_proxies)
+    engine = Engine(pool, max_accounts=settings.max_accounts or None)
+    passwords = Passwords()
+
+    def address_of(scope: Scope) -> str | None:
+        address = addresses.address_of(scope, trusted_proxies)
+        return None if address is None else str(address)
+
     watch = HeadWatch(partial(read_head_seqs, pool))
     streams = EventStreams(pool, watch, max_streams=settings.event_streams)
     partitions_made = asyncio.Event()
@@ -65,7 +88,9 @@ def create_app(settings: ApiSettings) -> Litestar:
         for task in tasks:
             task.cancel()
         await engine.drain()
+        passwords.close()
         await pool.close()
+        await limiter.close()
         _log.info("drained and stopped")
 
     return Litestar(
@@ -73,15 +98,26 @@ def create_app(settings: ApiSettings) -> Litestar:
             *auth.routes(pool, tokens, keyset),
             *accounts.routes(pool),
             *account_changes.routes(pool, engine),
+            *login.routes(
+                pool,
+                tokens,
+                passwords,
+                default_tenant=settings.default_tenant,
+                refresh_token_ttl_s=settings.refresh_token_ttl_s,
+                address_of=address_of,
+            ),
+            *users.routes(pool, passwords, address_of=address_of),
+            *clients.routes(pool, address_of=address_of),
+            *audit.routes(pool),
             *transactions.routes(pool, engine),
-            *batches.routes(engine),
+            *batches.routes(engine, limiter),
             *events.routes(pool, streams, tokens),
             *health.routes(pool, partitions_made),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
         state=State({"streams": streams}),
-        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens)],
+        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens), limiter.limited],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,
@@ -104,7 +140,10 @@ def _openapi() -> OpenAPIConfig:
         components=Components(
             security_schemes={
                 access.SECURITY_SCHEME: SecurityScheme(
-                    type="http", scheme="bearer", bearer_format="JWT", description="From POST /v1/auth/token."
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="From POST /v1/auth/login or /v1/auth/token.",
                 )
             }
         ),

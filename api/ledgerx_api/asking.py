@@ -6,25 +6,21 @@ from typing import Annotated, Any
 import msgspec
 import uuid_utils.compat as uuid_utils
 from litestar import Request
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter
 from litestar.response.base import ASGIResponse
 
 from ledgerx.commands import AnyCommand
 from ledgerx.engine import Engine
-from ledgerx.errors import Malformed
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx_api import idempotency, schemas, tracing
 from ledgerx_api.tokens import Principal
 
 LedgerRequest = Request[Principal, Any, Any]
 RequiredKey = Annotated[
-    str | None, Parameter(header=idempotency.HEADER, description="Required, in quotes or bare; not for a dry run.")
+    str | None, HeaderParameter(name=idempotency.HEADER, description="Required, in quotes or bare; not for a dry run.")
 ]
-OptionalKey = Annotated[str | None, Parameter(header=idempotency.HEADER, description="In quotes or bare.")]
-DryRun = Annotated[bool, Parameter(query="dry_run", description="Decide and answer, but record nothing.")]
-IfMatch = Annotated[
-    str | None, Parameter(header="If-Match", max_length=64, description='The version to change, such as `"17"`.')
-]
+OptionalKey = Annotated[str | None, HeaderParameter(name=idempotency.HEADER, description="In quotes or bare.")]
+DryRun = Annotated[bool, Parameter(description="Decide and answer, but record nothing.")]
 
 
 def caller(request: LedgerRequest, key: str | None, *, key_required: bool) -> dict[str, Any]:
@@ -81,22 +77,3 @@ def json(content: Any, *, status: int, headers: Mapping[str, str] | None = None)
         media_type="application/json",
         status_code=status,
     )
-
-
-def version_of(if_match: str | None) -> int | None:
-    """The version that an `If-Match` (RFC 9110, 13.1.1) names; None for none and for `*`.
-
-    Raises `Malformed` when it is not one of our entity tags.
-    """
-    if if_match is None or if_match.strip() == "*":
-        return None
-    tag = if_match.strip()
-    digits = tag[1:-1]
-    if not (tag[:1] == tag[-1:] == '"' and digits.isascii() and digits.isdigit() and len(digits) < 20):
-        raise Malformed('If-Match takes one entity tag as it was handed out, such as "17"')
-    return int(digits)
-
-
-def etag(version: int) -> str:
-    """The entity tag of a version."""
-    return f'"{version}"'

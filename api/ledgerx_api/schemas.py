@@ -186,7 +186,7 @@ def open_account(data: NewAccount, **command: Any) -> OpenAccount:
 
 
 def update_account(code: str, data: AccountChanges, **command: Any) -> UpdateAccount:
-    """The command behind `AccountChanges`; `command` are the fields of `Command`, and `if_version`."""
+    """The command behind `AccountChanges`; `command` are the fields of `Command`, and `if_versions`."""
     return UpdateAccount(
         code=code,
         min_balance=data.min_balance,

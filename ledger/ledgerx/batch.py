@@ -16,7 +16,7 @@ from ledgerx.commands import AnyCommand
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.decide import Decision, decide
 from ledgerx.errors import NotFound
-from ledgerx.journal import Entry
+from ledgerx.journal import Entry, Kind
 from ledgerx.outcomes import Outcome
 from ledgerx.state import Account, Head, KnownKey, State, Sums, Target
 
@@ -31,14 +31,17 @@ async def run_batch(
     *,
     clock: Callable[[], datetime],
     atomic: bool = False,
+    max_accounts: int | None = None,
 ) -> Sequence[Outcome]:
     """Decide and durably record `commands`, of an `atomic` batch all or none; their outcomes are true on return.
+
+    No more accounts are opened than `max_accounts` of the tenant; None is no limit.
 
     Raises `NotFound` for an unknown tenant and `psycopg.Error`; after an error of the connection nobody knows whether
     the batch was committed, and running the same commands again settles it.
     """
     async with tenant_scope(connection, tenant_id):
-        state = await _load(connection, tenant_id, commands, _queries.lock_head)
+        state = await _load(connection, tenant_id, commands, _queries.lock_head, max_accounts)
         decision = decide(state, commands, clock(), atomic=atomic)
         if decision.entries:
             await _write(connection, tenant_id, state, decision, commands[0].traceparent)
@@ -52,10 +55,11 @@ async def try_batch(
     *,
     clock: Callable[[], datetime],
     atomic: bool = False,
+    max_accounts: int | None = None,
 ) -> Sequence[Outcome]:
     """What `run_batch` would come to if nobody else wrote; nothing is locked or written, and no key is looked up."""
     async with tenant_scope(connection, tenant_id, snapshot=True):
-        state = await _load(connection, tenant_id, commands, _queries.look_at_head, keys=False)
+        state = await _load(connection, tenant_id, commands, _queries.look_at_head, max_accounts, keys=False)
     return decide(state, commands, clock(), atomic=atomic).outcomes
 
 
@@ -81,7 +85,13 @@ def append_parameters(
 
 
 async def _load(
-    connection: Connection, tenant_id: UUID, commands: Sequence[AnyCommand], head_query: Any, *, keys: bool = True
+    connection: Connection,
+    tenant_id: UUID,
+    commands: Sequence[AnyCommand],
+    head_query: Any,
+    max_accounts: int | None,
+    *,
+    keys: bool = True,
 ) -> State:
     async def run(query: Any, **parameters: Any) -> Any:
         return await connection.execute(query, {"tenant_id": tenant_id, **parameters}, binary=True)
@@ -104,6 +114,7 @@ async def _load(
     head_row = await head_cursor.fetchone()
     if head_row is None:
         raise NotFound("there is no such tenant")
+    *head, opened = head_row
     accounts: dict[str, Account] = {}
     sums: dict[int, Sums] = {}
     for row in [*await _rows(accounts_cursor), *await _rows(target_accounts_cursor)]:
@@ -116,12 +127,13 @@ async def _load(
     seqs = [row[0] for row in await _rows(keys_cursor)]
     known = await rows.read_entries(connection, tenant_id, seqs) if seqs else []
     return State(
-        head=Head(*head_row),
+        head=Head(*head),
         accounts=accounts,
         sums=sums,
         keys={str(entry.idempotency_key): KnownKey(entry.fingerprint or b"", entry) for entry in known},
         targets=_targets(target_entries, await _rows(resolutions_cursor), await _rows(reversed_cursor)),
         versions={row[0]: row[1] for row in await _rows(versions_cursor)},
+        accounts_left=None if max_accounts is None else max_accounts - opened,
     )
 
 
@@ -156,6 +168,7 @@ async def _write(
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)
         await run(_queries.delete_guarded, {"account_ids": unguarded})
+        await run(_queries.count_opened, {"opened": sum(entry.kind is Kind.OPEN_ACCOUNT for entry in entries)})
     if decision.sums:
         await run(_queries.upsert_guarded, rows.sums_columns(decision.sums))
     if decision.opened_holds:

@@ -120,7 +120,7 @@ class OpenAccount(Command, frozen=True, kw_only=True):
 class UpdateAccount(Command, frozen=True, kw_only=True):
     """Change an account; what is UNSET stays. `frozen` accounts take no postings.
 
-    `if_version` is the version at which the account must stand: the number of its latest account entry.
+    `if_versions` are versions of which the account must stand at one: the number of its latest account entry.
     """
 
     code: str
@@ -129,14 +129,14 @@ class UpdateAccount(Command, frozen=True, kw_only=True):
     frozen: bool | UnsetType = UNSET
     owner: str | UnsetType | None = UNSET
     metadata: str | UnsetType = UNSET
-    if_version: int | None = None
+    if_versions: frozenset[int] | None = None
 
 
 class CloseAccount(Command, frozen=True, kw_only=True):
-    """Close an account for good; every layer of it must be zero. `if_version` as in `UpdateAccount`."""
+    """Close an account for good; every layer of it must be zero. `if_versions` as in `UpdateAccount`."""
 
     code: str
-    if_version: int | None = None
+    if_versions: frozenset[int] | None = None
 
 
 TargetCommand = Capture | Release | Expire | Reverse | Amend

@@ -70,7 +70,8 @@ class _Waiter:
 class Engine:
     """Takes commands and answers each with its outcome once that is durable.
 
-    `pool` must let its connections write as `ledgerx_api`. `clock` gives the time in UTC.
+    `pool` must let its connections write as `ledgerx_api`. `clock` gives the time in UTC. No tenant opens more than
+    `max_accounts` accounts, closed ones included; None is no limit.
     """
 
     def __init__(
@@ -80,11 +81,13 @@ class Engine:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
+        max_accounts: int | None = None,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._max_accounts = max_accounts
         self._lanes: dict[UUID, deque[_Waiter]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
@@ -125,7 +128,14 @@ class Engine:
     ) -> Sequence[Outcome]:
         """What `commands` would come to now; nothing is written. Raises `psycopg.Error`."""
         async with self._pool.connection() as connection:
-            return await try_batch(connection, tenant_id, commands, clock=self._clock, atomic=atomic)
+            return await try_batch(
+                connection,
+                tenant_id,
+                commands,
+                clock=self._clock,
+                atomic=atomic,
+                max_accounts=self._max_accounts,
+            )
 
     async def _queue(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: int = 0) -> Sequence[Outcome]:
         if self._draining:
@@ -200,7 +210,14 @@ class Engine:
         _BATCH_SIZE.observe(len(commands))
         with _BATCH_SECONDS.time(), _tracer.start_as_current_span("ledgerx.batch"):
             async with self._pool.connection() as connection:
-                return await run_batch(connection, tenant_id, commands, clock=self._clock, atomic=atomic)
+                return await run_batch(
+                    connection,
+                    tenant_id,
+                    commands,
+                    clock=self._clock,
+                    atomic=atomic,
+                    max_accounts=self._max_accounts,
+                )
 
     async def _settle_apart(self, tenant_id: UUID, batch: Sequence[_Waiter], error: psycopg.Error) -> None:
         """One command of the batch offends the database: halve the batch until it stands alone."""

@@ -85,8 +85,22 @@ class InvalidClient(Unauthenticated):
     title = "Client authentication failed"
 
 
+class InvalidCredentials(Unauthenticated):
+    """401: no such user, another password, or a user who may not log in: the answer is the same."""
+
+    code = "invalid_credentials"
+    title = "Log-in failed"
+
+
+class InvalidGrant(Unauthenticated):
+    """401: the refresh token or password token is unknown, used or expired."""
+
+    code = "invalid_grant"
+    title = "Invalid token"
+
+
 class Forbidden(LedgerError):
-    """403: the credentials are good, but their scopes do not reach this operation."""
+    """403: the credentials are good, but their scopes or role do not reach this operation."""
 
     code = "forbidden"
     status = 403
@@ -137,6 +151,13 @@ class AccountNotEmpty(Conflict):
     title = "Account is not empty"
 
 
+class TooManyAccounts(Conflict):
+    """409: the tenant has as many accounts as it may have, closed ones included."""
+
+    code = "too_many_accounts"
+    title = "Too many accounts"
+
+
 class HoldAlreadyResolved(Conflict):
     """409: the hold was captured, released or has expired before; `resolution` is the transaction that did it."""
 
@@ -177,6 +198,20 @@ class AlreadyReversed(Conflict):
 
     code = "already_reversed"
     title = "Reversed already"
+
+
+class EmailTaken(Conflict):
+    """409: another user of the tenant has this email."""
+
+    code = "email_taken"
+    title = "Email taken"
+
+
+class LastOwner(Conflict):
+    """409: a tenant keeps at least one active owner."""
+
+    code = "last_owner"
+    title = "Last owner"
 
 
 class EventsExpired(LedgerError):
@@ -307,6 +342,32 @@ class IdempotencyKeyReused(Unprocessable):
 
     code = "idempotency_key_reused"
     title = "Idempotency key reused"
+
+
+class TooCostly(Unprocessable):
+    """422: the request costs more than a whole window of its rate limit allows; `limit` says how much that is."""
+
+    code = "too_costly"
+    title = "Request costs too much"
+
+
+class RateLimited(LedgerError):
+    """429: a rate limit has too little left; `policy` says which, and `Retry-After` when to come again."""
+
+    code = "rate_limited"
+    status = 429
+    title = "Rate limit reached"
+
+    def __init__(self, detail: str = "", *, retry_after_s: int, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyAttempts(RateLimited):
+    """429: too many attempts to log in failed; retry after `Retry-After` seconds."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts"
 
 
 class Unavailable(LedgerError):

@@ -7,6 +7,9 @@ import msgspec
 
 from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Layer
 
+# What an account's sums were at every so many of its postings is kept, so that no look into its past reads more lines.
+POSTINGS_PER_MARK = 1_000
+
 
 class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a tenant's journal."""
@@ -117,6 +120,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     `accounts`, `keys` and `targets` hold those of the batch's codes, keys and targets that exist, with the accounts of
     the targets' lines; `sums` those of all guarded accounts among them and of every account that the batch closes or
     limits; `versions`, by account id, the number of the latest transaction of every account that a condition names.
+    `accounts_left` is how many accounts the tenant may still open; None is no limit.
     """
 
     head: Head
@@ -125,3 +129,4 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     keys: Mapping[str, KnownKey]
     targets: Mapping[int, Target] = {}
     versions: Mapping[int, int] = {}
+    accounts_left: int | None = None

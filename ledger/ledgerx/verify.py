@@ -24,10 +24,9 @@ from ledgerx.journal import (
     chain,
     genesis,
 )
-from ledgerx.state import Sums
+from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 PAGE = 1_000
-MARK_EVERY = 1_000
 _MAX_FINDINGS = 100
 _queries = Queries("ledgerx", "sql/verify.sql")
 
@@ -67,11 +66,12 @@ class Audit:
         self.entries = 0
         self.transactions = 0
         self.postings = 0
+        self.opened = 0
         self.sums: dict[int, Sums] = {}
+        self.counts: dict[int, int] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
         self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
-        self._counts: dict[int, int] = {}
         # By code, what an account keeps for ever: its id, asset and scale.
         self._accounts: dict[str, tuple[int, str, int]] = {}
         self._next = 1
@@ -102,6 +102,7 @@ class Audit:
         self.entries += 1
         self.transactions += bool(entry.postings)
         self.postings += len(entry.postings)
+        self.opened += entry.kind is Kind.OPEN_ACCOUNT
         self.hash = entry.hash
         self._next = entry.seq + 1
 
@@ -116,8 +117,8 @@ class Audit:
         if self._accounts.get(line.account) != (account_id, line.asset, line.scale):
             self.find(seq, f'line {number} is not of the account "{line.account}" as it was opened')
         self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
-        self._counts[account_id] = count = self._counts.get(account_id, 0) + 1
-        if count % MARK_EVERY == 0:
+        self.counts[account_id] = count = self.counts.get(account_id, 0) + 1
+        if count % POSTINGS_PER_MARK == 0:
             self.marks[account_id, seq, number] = (count, sums)
 
     def finish(self, head_seq: int, head_hash: bytes) -> None:
@@ -165,6 +166,12 @@ class Audit:
             if sums != self.sums.get(account_id, Sums()):
                 self.find(None, f"{name} of account {account_id} differ from the sum of its postings")
 
+    def compare_counts(self, kept: Mapping[int, int]) -> None:
+        """Compare the numbers of postings kept, of all accounts, with those of the entries fed so far."""
+        for account_id in sorted(kept.keys() | self.counts.keys()):
+            if kept.get(account_id) != self.counts.get(account_id):
+                self.find(None, f"the count of account {account_id} differs from the number of its postings")
+
     def compare_marks(self, kept: Mapping[tuple[int, int, int], tuple[int, Sums]]) -> None:
         """Compare the marks kept with those of the entries fed so far."""
         for account_id, seq, line in sorted(kept.keys() | self.marks.keys()):
@@ -184,8 +191,7 @@ async def verify(
 
     `progress` is told the entries done and their total. Raises `NotFound` for an unknown tenant.
     """
-    balances = await _fetch(connection, tenant_id, _queries.projected_balances)
-    marks = await _fetch(connection, tenant_id, _queries.projected_marks)
+    projected = await _fetch(connection, tenant_id, _queries.projected)
     holds = await _fetch(connection, tenant_id, _queries.open_holds)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
     if not head:
@@ -194,20 +200,19 @@ async def verify(
     audit = Audit(tenant_id)
     # What each kept thing is compared at, in the order of the entries at which it stands.
     checks: list[tuple[int, Callable[[], None]]] = []
-    if balances:
-        checks.append((balances[0][0], lambda: _check_balances(audit, balances)))
-    if marks:
-        checks.append((marks[0][0], lambda: _check_marks(audit, marks)))
+    if projected:
+        checks.append((projected[0][0], lambda: _check_projected(audit, projected)))
     if holds:
         checks.append((holds[0][0], lambda: audit.compare_holds({row[1] for row in holds if row[1]})))
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
+    if audit.opened != head[0][6]:
+        audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
-    reached = {name: found[0][0] for name, found in (("balances", balances), ("marks", marks)) if found}
-    return audit.report(head_seq, reached)
+    return audit.report(head_seq, {"balances": projected[0][0]} if projected else {})
 
 
 async def _feed(
@@ -230,18 +235,18 @@ async def _feed(
         progress(seqs[-1], head_seq)
 
 
-def _check_balances(audit: Audit, found: Sequence[rows.Row]) -> None:
+def _check_projected(audit: Audit, found: Sequence[rows.Row]) -> None:
     audit.compare_hash("the balances projection", found[0][1])
-    audit.compare_sums("projected balances", _sums(found))
-
-
-def _check_marks(audit: Audit, found: Sequence[rows.Row]) -> None:
-    audit.compare_hash("the marks projection", found[0][1])
-    audit.compare_marks({(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[2]})
+    balances = [row for row in found if row[2] is not None and row[3] is None]
+    audit.compare_sums("projected balances", {row[2]: rows.sums(*row[6:]) for row in balances})
+    audit.compare_counts({row[2]: row[5] for row in balances})
+    audit.compare_marks(
+        {(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[3] is not None}
+    )
 
 
 def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:
-    return {row[2]: rows.sums(*row[3:]) for row in found if row[2] is not None}
+    return {row[2]: rows.sums(*row[3:6]) for row in found if row[2] is not None}
 
 
 async def _fetch(connection: Connection, tenant_id: UUID, query: Any) -> Sequence[rows.Row]:

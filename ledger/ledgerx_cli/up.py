@@ -202,6 +202,7 @@ class _Up:
                     "LEDGERX_PORT": str(port),
                     "LEDGERX_KEYS": str(self._directory.keys),
                     "LEDGERX_ISSUER": self._base_url,
+                    "LEDGERX_DEFAULT_TENANT": demo.TENANT,
                 }
             else:
                 environment |= {"LEDGERX_KAFKA": bootstrap, "LEDGERX_MANAGEMENT_PORT": str(port)}

@@ -1,4 +1,4 @@
-"""The Faust worker: one agent for each projection, all on the journal topic."""
+"""The Faust worker: the agent of the journal topic, and its projections."""
 
 import asyncio
 import logging
@@ -23,10 +23,9 @@ from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
-from ledgerx_streams.projections.marks import MARKS
 from ledgerx_streams.projector import Projector
 
-PROJECTIONS = (BALANCES, MARKS)
+PROJECTIONS = (BALANCES,)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
@@ -88,9 +87,8 @@ async def _run(settings: Settings) -> None:
 
             journal = raw_topic(app, TOPIC_JOURNAL)
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-            for projection in PROJECTIONS:
-                agent = JournalAgent(Projector(projection, pool), dead_letters)
-                app.agent(journal, name=projection.name)(agent.run)
+            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
+            app.agent(journal, name="journal")(agent.run)
             async with _expiring_holds(app, settings.engine_database_url):
                 try:
                     await app.start()

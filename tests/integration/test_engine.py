@@ -374,3 +374,20 @@ async def test_time_never_runs_backwards_within_a_tenant(
     times = [entries_of([await skewed.run(tenant, transfer(f"{n}"))])[0].recorded_at for n in range(4)]
     assert times == [ahead, ahead, clocks[2], clocks[2]]
     await verified(shared_database, tenant)
+
+
+async def test_engines_side_by_side_open_no_more_accounts_than_the_tenant_may_have(
+    shared_database: Database, make_engine: MakeEngine
+) -> None:
+    engines = [await make_engine(max_accounts=50, max_batch=7) for _ in range(3)]
+    tenant_id = (await new_tenant(shared_database)).tenant_id
+    outcomes = await run_all(engines, tenant_id, [opening(f"user:{n}") for n in range(120)])
+    assert refusals(outcomes) == ["too_many_accounts"] * 70
+    assert (await verified(shared_database, tenant_id)).entries == 50
+    # The same requests again open nothing more; with a larger quota the others are opened too.
+    again = await run_all(engines, tenant_id, [opening(f"user:{n}") for n in range(120)])
+    assert Counter(map(type, again)) == {Replayed: 50, Refused: 70}
+    wider = await make_engine(max_accounts=119)
+    assert refusals(await run_all([wider], tenant_id, [opening(f"user:{n}") for n in range(120)])) == [
+        "too_many_accounts"
+    ]

@@ -10,31 +10,28 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from ledgerx import database as db
+from ledgerx.audit import SYSTEM
 from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.database import tenant_scope
+from ledgerx.emails import parse_email
 from ledgerx.feed import read_head_seqs
+from ledgerx.roles import Role
+from ledgerx.tenancy import Scope
+from ledgerx.users import create_user, issue_password_token
 from ledgerx_cli.roles import Database
 from tests.commands import opening, transfer
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.unit.memory_ledger import NOON
 
-TABLES = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
+PEOPLE = ("users", "refresh_tokens", "password_tokens", "login_attempts", "api_client_secrets", "audit_log")
+JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
+TABLES = (*JOURNAL, *PEOPLE)
 READABLE = {
-    "owner": (*TABLES, "balances", "marks", "mark_tails"),
+    "owner": (*TABLES, "balances", "marks"),
     "api": (*TABLES, "tenants", "balances", "marks"),
-    "streams": (
-        "tenants",
-        "heads",
-        "accounts",
-        "entries",
-        "postings",
-        "projections",
-        "balances",
-        "marks",
-        "mark_tails",
-    ),
+    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", "balances", "marks"),
 }
 
 
@@ -49,16 +46,33 @@ async def _fill(database: Database) -> UUID:
     commands: list[AnyCommand] = [opening("bank"), opening("user", min_balance="0"), transfer("k")]
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
+        await fill_people(connection, tenant_id)
     async with (
         await db.connect(database.streams_url, application_name="test") as connection,
         tenant_scope(connection, tenant_id),
     ):
         key = (tenant_id,)
         await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
-        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3)", key)
+        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
     return tenant_id
+
+
+async def fill_people(connection: db.Connection, tenant_id: UUID) -> None:
+    """A user of `tenant_id` with one row in every table of people."""
+    scopes = frozenset({Scope.ADMIN})
+    user = await create_user(
+        connection, tenant_id, email=parse_email("a@example.com"), role=Role.OWNER, scopes=scopes, author=SYSTEM
+    )
+    await issue_password_token(connection, tenant_id, user.id, scopes=scopes, author=SYSTEM)
+    async with tenant_scope(connection, tenant_id):
+        key = (tenant_id, user.id)
+        await connection.execute(
+            "INSERT INTO ledgerx.refresh_tokens VALUES (%s, gen_random_uuid(), %s, sha256(''), now(), now())", key
+        )
+        await connection.execute(
+            "INSERT INTO ledgerx.login_attempts VALUES (%s, sha256(''), 1, now(), now())", (tenant_id,)
+        )
 
 
 def url_of(database: Database, role: str) -> str:
@@ -99,6 +113,8 @@ def test_the_relay_reads_every_outbox_and_nothing_else(shared_database: Database
         for statement in (
             "SELECT FROM ledgerx.entries",
             "SELECT FROM ledgerx.tenants",
+            "SELECT FROM ledgerx.users",
+            "SELECT ledgerx.tenant_named('demo')",
             "DELETE FROM ledgerx.outbox",
             "INSERT INTO ledgerx.outbox (tenant_id) VALUES (gen_random_uuid())",
         ):

@@ -111,7 +111,7 @@ class Model:
                 self._update(command)
             case asked.CloseAccount():
                 account = self._usable(command.code, frozen_too=True)
-                refuse(command.if_version not in (None, account.changed_at), "precondition_failed")
+                refuse(account.changed_at not in (command.if_versions or {account.changed_at}), "precondition_failed")
                 refuse(any((account.balance, account.incoming, account.outgoing)), "account_not_empty")
                 account.status, account.changed_at = "closed", self.head + 1
 
@@ -124,7 +124,7 @@ class Model:
 
     def _update(self, command: asked.UpdateAccount) -> None:
         account = self._usable(command.code, frozen_too=True)
-        refuse(command.if_version not in (None, account.changed_at), "precondition_failed")
+        refuse(account.changed_at not in (command.if_versions or {account.changed_at}), "precondition_failed")
         least = account.least if command.min_balance is UNSET else minor(command.min_balance, account.asset)
         most = account.most if command.max_balance is UNSET else minor(command.max_balance, account.asset)
         self._limit(account, least, most)

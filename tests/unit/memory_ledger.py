@@ -18,7 +18,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class MemoryLedger:
-    def __init__(self) -> None:
+    def __init__(self, max_accounts: int | None = None) -> None:
+        self.max_accounts = max_accounts
         self.head = Head(0, genesis(TENANT), NOON)
         self.entries: list[Entry] = []
         self.accounts: dict[str, Account] = {}
@@ -75,6 +76,7 @@ class MemoryLedger:
             keys={key: known for key, known in self.keys.items() if key in keys},
             targets=targets,
             versions=versions,
+            accounts_left=None if self.max_accounts is None else self.max_accounts - len(self.accounts),
         )
 
     def target(self, seq: int) -> Target | None:

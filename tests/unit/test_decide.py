@@ -1,5 +1,6 @@
 """`decide`, rule by rule; its combinations are in test_decide_stateful.py."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +30,11 @@ def entry_of(outcome: Outcome) -> Any:
 def error_of(outcome: Outcome) -> LedgerError:
     assert isinstance(outcome, Refused)
     return outcome.error
+
+
+def codes_of(outcomes: Iterable[Outcome]) -> list[str | None]:
+    """The code of each refusal."""
+    return [outcome.error.code if isinstance(outcome, Refused) else None for outcome in outcomes]
 
 
 @pytest.fixture
@@ -172,6 +178,24 @@ def test_an_account_command_that_breaks_a_rule_says_which(ledger: MemoryLedger, 
     [outcome] = run(ledger, command)
     assert error_of(outcome).code == code
     assert ledger.head == before
+
+
+def test_a_tenant_opens_as_many_accounts_as_it_may_have() -> None:
+    ledger = MemoryLedger(max_accounts=2)
+    assert codes_of(run(ledger, opening("a"), opening("a", key="again"), opening("b"), opening("c"))) == [
+        None,
+        "account_exists",
+        None,
+        "too_many_accounts",
+    ]
+    # What was opened before is answered again, and a closed account is still one.
+    assert isinstance(run(ledger, opening("b"))[0], Replayed)
+    assert codes_of(run(ledger, CloseAccount(code="a", **envelope("close")), opening("c"))) == [
+        None,
+        "too_many_accounts",
+    ]
+    ledger.max_accounts = 1
+    assert codes_of(run(ledger, opening("d"), transfer("t", debit="b", credit="b"))) == ["too_many_accounts", None]
 
 
 def test_a_frozen_account_takes_no_postings_until_unfrozen(ledger: MemoryLedger) -> None:

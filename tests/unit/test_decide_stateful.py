@@ -123,13 +123,13 @@ class LedgerMachine(RuleBasedStateMachine):
             "min_balance": least if least is UNSET else units(least, asset),
             "max_balance": most if most is UNSET else units(most, asset),
             "frozen": frozen,
-            "if_version": self._version(code, off),
+            "if_versions": self._version(code, off),
         }
         self._queue(UpdateAccount(code=code, **changes, **self._envelope(code, least, most, frozen)))
 
     @rule(code=CODES, off=st.sampled_from([None, 0, 1]))
     def close(self, code: str, off: int | None) -> None:
-        self._queue(CloseAccount(code=code, if_version=self._version(code, off), **self._envelope("close", code)))
+        self._queue(CloseAccount(code=code, if_versions=self._version(code, off), **self._envelope("close", code)))
 
     @rule(data=st.data())
     def ask_again(self, data: st.DataObject) -> None:
@@ -243,10 +243,10 @@ class LedgerMachine(RuleBasedStateMachine):
         anything = st.integers(1, self.model.head + 2)
         return data.draw(st.sampled_from(fitting) | anything if fitting else anything)
 
-    def _version(self, code: str, off: int | None) -> int | None:
+    def _version(self, code: str, off: int | None) -> frozenset[int] | None:
         if off is None or code not in self.model.accounts:
             return None
-        return self.model.accounts[code].changed_at + off
+        return frozenset({self.model.accounts[code].changed_at + off})
 
     def _asset(self, code: str) -> str:
         opened = next((one for one in self.queued if isinstance(one, OpenAccount) and one.code == code), None)

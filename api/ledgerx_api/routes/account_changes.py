@@ -14,8 +14,9 @@ from ledgerx.reading import read_account
 from ledgerx.tenancy import Scope
 from ledgerx_api import idempotency, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import IfMatch, LedgerRequest, OptionalKey, ask, envelope, etag, version_of
+from ledgerx_api.asking import LedgerRequest, OptionalKey, ask, envelope
 from ledgerx_api.body import JsonBody
+from ledgerx_api.preconditions import IfMatch, etag, versions
 from ledgerx_api.routes.accounts import ACCOUNTS, ONE_ACCOUNT, AccountCode
 
 _WRITES: dict[str, Any] = {"return_dto": None, "tags": ["accounts"], **requires(Scope.LEDGER_WRITE)}
@@ -31,7 +32,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Open an account. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
         fields = await envelope(request, "open_account", "", key, key_required=False)
         outcome = await ask(engine, request, schemas.open_account(data, **fields))
-        headers = {"ETag": etag(outcome.entry.seq)}
+        headers = etag(outcome.entry.seq)
         if isinstance(outcome, Replayed):
             headers[idempotency.REPLAYED_HEADER] = "true"
         return Response(schemas.opened_account(outcome.entry), headers=headers)
@@ -46,7 +47,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     ) -> Response[schemas.Account]:
         """Change an account's limits, owner or metadata, freeze or unfreeze it."""
         fields = await envelope(request, "update_account", code, key, key_required=False)
-        return await changed(request, schemas.update_account(code, data, if_version=version_of(if_match), **fields))
+        return await changed(request, schemas.update_account(code, data, if_versions=versions(if_match), **fields))
 
     @delete(ONE_ACCOUNT, status_code=200, operation_id="closeAccount", **_WRITES)
     async def close_account(
@@ -54,7 +55,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     ) -> Response[schemas.Account]:
         """Close an account for good. Its balance must be zero, and no hold open."""
         fields = await envelope(request, "close_account", code, key, key_required=False)
-        return await changed(request, CloseAccount(code=code, if_version=version_of(if_match), **fields))
+        return await changed(request, CloseAccount(code=code, if_versions=versions(if_match), **fields))
 
     async def changed(request: LedgerRequest, command: UpdateAccount | CloseAccount) -> Response[schemas.Account]:
         try:
@@ -63,6 +64,6 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             # In the path it is the resource itself that is missing.
             raise NotFound(error.detail) from None
         record = await read_account(pool, request.user.tenant_id, command.code)
-        return Response(schemas.account(record), headers={"ETag": etag(record.account.seq)})
+        return Response(schemas.account(record), headers=etag(record.account.seq))
 
     return [create_account, update_account, close_account]

@@ -18,8 +18,9 @@ from ledgerx.reading import (
 from ledgerx.tenancy import Scope
 from ledgerx_api import paging, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest, etag
+from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit, Page
+from ledgerx_api.preconditions import etag
 
 AccountCode = Annotated[str, Parameter(max_length=255, description="The account's code.")]
 ACCOUNTS = "/v1/accounts"
@@ -44,7 +45,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
     async def get_account(request: LedgerRequest, code: AccountCode) -> Response[schemas.Account]:
         """Get an account."""
         record = await read_account(pool, request.user.tenant_id, code)
-        return Response(schemas.account(record), headers={"ETag": etag(record.account.seq)})
+        return Response(schemas.account(record), headers=etag(record.account.seq))
 
     @get(ONE_ACCOUNT + "/balance", tags=["accounts"], operation_id="getBalance", **requires(Scope.LEDGER_READ))
     async def get_balance(request: LedgerRequest, code: AccountCode) -> schemas.AccountBalance:

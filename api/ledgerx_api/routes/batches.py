@@ -19,6 +19,7 @@ from ledgerx_api.access import requires
 from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller
 from ledgerx_api.batch import MAX_BODY_BYTES, NDJSON, Batch, BatchBody
 from ledgerx_api.problems import Problem, problem_of
+from ledgerx_api.rate_limits import RateLimiter
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,7 +46,7 @@ class BatchAnswer(msgspec.Struct, frozen=True):
     summary: BatchSummary
 
 
-def routes(engine: Engine) -> list[HTTPRouteHandler]:
+def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post(
@@ -69,6 +70,7 @@ def routes(engine: Engine) -> list[HTTPRouteHandler]:
         A body of type `application/x-ndjson` has a transaction a line, each on its own. Its answer has a result a line
         in the same order, as they are there, and a last line with the member `summary`: an answer without it was cut.
         """
+        await limiter.charge(request, len(data.items))
         commands = _commands(request, data, key, key_required=not dry_run)
         if data.lines:
             return Stream(_results_by_line(engine, request, commands, dry_run=dry_run), media_type=NDJSON)

@@ -12,7 +12,7 @@ from ledgerx.feed import read_feed
 from ledgerx.integrity import read_integrity
 from ledgerx.tenancy import Scope
 from ledgerx_api import event_streams, schemas_feed
-from ledgerx_api.access import authorise, requires
+from ledgerx_api.access import OPT, authorise, requires
 from ledgerx_api.event_streams import EventStreamResponse, EventStreams
 from ledgerx_api.paging import DEFAULT_LIMIT, Limit
 from ledgerx_api.problems import MEDIA_TYPE, Problem
@@ -74,7 +74,7 @@ def routes(pool: Pool, streams: EventStreams, tokens: Tokens) -> list[HTTPRouteH
         return await streams.open(
             request.user.tenant_id,
             after=after if last_event_id is None else last_event_id,
-            authorise=lambda: authorise(request.scope, Scope.LEDGER_READ, tokens),
+            authorise=lambda: authorise(request.scope, request.route_handler.opt[OPT], tokens),
         )
 
     @get("/v1/integrity", tags=["integrity"], operation_id="getIntegrity", **requires(Scope.LEDGER_READ))

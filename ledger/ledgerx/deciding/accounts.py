@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from ledgerx.assets import scale_of
 from ledgerx.commands import AccountCommand, CloseAccount, OpenAccount, UpdateAccount
 from ledgerx.deciding.ledger import Ledger, check_within
-from ledgerx.errors import AccountExists, AccountNotEmpty, InvalidField, PreconditionFailed
+from ledgerx.errors import AccountExists, AccountNotEmpty, InvalidField, PreconditionFailed, TooManyAccounts
 from ledgerx.journal import AccountStatus, Kind
 from ledgerx.money import to_minor
 from ledgerx.outcomes import Recorded
@@ -19,6 +19,8 @@ def open_account(ledger: Ledger, command: OpenAccount) -> Recorded:
     """Open an account."""
     if command.code in ledger.accounts:
         raise AccountExists(f'account "{command.code}" exists already', account=command.code)
+    if ledger.accounts_left is not None and ledger.accounts_left <= 0:
+        raise TooManyAccounts("this tenant has as many accounts as it may have")
     scale = scale_of(command.asset)
     account = Account(
         account_id=ledger.head.seq + 1,
@@ -35,12 +37,14 @@ def open_account(ledger: Ledger, command: OpenAccount) -> Recorded:
     _check_limits(account, Sums())
     # A later command of the batch may want it untouched.
     ledger.versions[account.account_id] = 0
+    if ledger.accounts_left is not None:
+        ledger.accounts_left -= 1
     return _change(ledger, command, Kind.OPEN_ACCOUNT, account, Sums(), metadata=command.metadata)
 
 
 def update_account(ledger: Ledger, command: UpdateAccount) -> Recorded:
     """Change an account's limits, owner, metadata, or whether it is frozen. Limits hold for the present balance."""
-    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_version)
+    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_versions)
     changes: dict[str, Any] = {
         name: _limit(given, account.scale)
         for name, given in (("min_balance", command.min_balance), ("max_balance", command.max_balance))
@@ -59,7 +63,7 @@ def update_account(ledger: Ledger, command: UpdateAccount) -> Recorded:
 
 def close_account(ledger: Ledger, command: CloseAccount) -> Recorded:
     """Close an account; every layer of it must be zero."""
-    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_version)
+    account = _at_version(ledger.usable(command.code, frozen_too=True), command.if_versions)
     if ledger.sums[account.account_id] != Sums():
         raise AccountNotEmpty(f'account "{account.code}" has a balance', account=account.code)
     closed = msgspec.structs.replace(account, status=AccountStatus.CLOSED)
@@ -83,12 +87,10 @@ def _change(
     return Recorded(entry, {})
 
 
-def _at_version(account: Account, version: int | None) -> Account:
-    if version is not None and version != account.seq:
+def _at_version(account: Account, versions: frozenset[int] | None) -> Account:
+    if versions is not None and account.seq not in versions:
         raise PreconditionFailed(
-            f'account "{account.code}" is at version {account.seq}, not {version}',
-            account=account.code,
-            version=account.seq,
+            f'account "{account.code}" is at version {account.seq} now', account=account.code, version=account.seq
         )
     return account
 

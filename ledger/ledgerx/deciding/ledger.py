@@ -44,6 +44,7 @@ class Ledger:
         self.resolved_holds: list[int] = []
         self._changed_sums: dict[int, tuple[Sums, int]] = {}
         self.versions = dict(state.versions)
+        self.accounts_left = state.accounts_left
 
     @property
     def changed_guarded_sums(self) -> dict[int, tuple[Sums, int]]:

@@ -1,10 +1,10 @@
 -- name: lock_head
 -- Serialises all writers of a tenant; the statements after it see what the winner before committed.
-SELECT seq, hash, recorded_at FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s FOR NO KEY UPDATE;
+SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s FOR NO KEY UPDATE;
 
 -- name: look_at_head
 -- The head as it stands, for those who only want to know what would be.
-SELECT seq, hash, recorded_at FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
+SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
 
 -- name: load_accounts
 -- The accounts with these codes, with the sums the engine keeps of the guarded ones. OFFSET 0 keeps each look-up one of
@@ -130,6 +130,10 @@ FROM unnest(
 ON CONFLICT ON CONSTRAINT accounts_pkey DO UPDATE
 SET status = excluded.status, min_balance = excluded.min_balance, max_balance = excluded.max_balance,
     owner = excluded.owner, metadata = coalesce(excluded.metadata, accounts.metadata), seq = excluded.seq;
+
+-- name: count_opened
+-- The accounts that a batch opened, in the head's count of them.
+UPDATE ledgerx.heads SET accounts = accounts + %(opened)s WHERE tenant_id = %(tenant_id)s;
 
 -- name: upsert_guarded
 -- The sums of the guarded accounts that a batch touched.
