@@ -18,7 +18,7 @@ from ledgerx_api import idempotency, movements, schemas
 from ledgerx_api.access import requires
 from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller
 from ledgerx_api.batch import MAX_BODY_BYTES, NDJSON, Batch, BatchBody
-from ledgerx_api.problems import Problem, problem_of
+from ledgerx_api.problems import problem_of
 from ledgerx_api.rate_limits import RateLimiter
 
 
@@ -28,7 +28,7 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     status: int
     replayed: bool = False
     transaction: schemas.Transaction | msgspec.UnsetType = msgspec.UNSET
-    problem: Problem | dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    problem: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchSummary(msgspec.Struct, frozen=True):
