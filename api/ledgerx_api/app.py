@@ -29,6 +29,7 @@ from ledgerx_api import access, addresses, metrics, problems, tracing
 from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.rate_limits import RateLimiter
+from ledgerx_api.raw_json import RawJsonPlugin
 from ledgerx_api.routes import (
     account_changes,
     accounts,
@@ -126,6 +127,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         },
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
+        plugins=[RawJsonPlugin()],
         logging_config=None,
     )
 
