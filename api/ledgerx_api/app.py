@@ -21,7 +21,7 @@ from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx_api import access, metrics, problems, tracing
-from ledgerx_api.routes import accounts, auth, health, transactions
+from ledgerx_api.routes import accounts, auth, balances, health, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -53,6 +53,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         route_handlers=[
             *auth.routes(pool, tokens, keyset),
             *accounts.routes(pool, engine),
+            *balances.routes(pool),
             *transactions.routes(pool, engine),
             *health.routes(pool),
             _swagger_assets(),

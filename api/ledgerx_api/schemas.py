@@ -1,7 +1,7 @@
 """What goes over the wire: the requests and answers of the API, and how they turn into commands and out of entries."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,8 +12,9 @@ from ledgerx.errors import InvalidField
 from ledgerx.journal import AccountState, AccountType, Entry, Layer
 from ledgerx.metadata import canonical_metadata
 from ledgerx.money import from_minor
-from ledgerx.reading import AccountLine, AccountRecord, BalanceAt
+from ledgerx.reading import AccountLine, AccountRecord
 from ledgerx.state import Balance as BalanceNow
+from ledgerx_api.parameters import utc
 
 Code = Annotated[
     str,
@@ -142,16 +143,6 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     balances: dict[str, Balance] | UnsetType = UNSET
 
 
-class AccountBalance(Balance, frozen=True, kw_only=True):
-    """An account's balance, true at the entry `sequence` of the journal."""
-
-    account: str
-    asset: str
-    scale: int
-    sequence: int
-    recorded_at: datetime
-
-
 class AccountPosting(msgspec.Struct, frozen=True, kw_only=True):
     """One posting of an account with the account's balance just after it."""
 
@@ -192,7 +183,7 @@ def post(data: NewTransaction, **command: Any) -> Post:
         category=data.category,
         description=data.description,
         metadata=_canonical(data.metadata),
-        effective_at=_utc(data.effective_at),
+        effective_at=utc(data.effective_at, "effective_at"),
         **command,
     )
 
@@ -245,19 +236,7 @@ def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | N
         hash=entry.hash,
         balances=UNSET
         if balances is None
-        else {code: Balance(**_balance(now, scale)) for code, (now, scale) in balances.items()},
-    )
-
-
-def account_balance(found: BalanceAt) -> AccountBalance:
-    """A balance as the API shows it."""
-    return AccountBalance(
-        account=found.code,
-        asset=found.asset,
-        scale=found.scale,
-        sequence=found.seq,
-        recorded_at=found.recorded_at,
-        **_balance(found.balance, found.scale),
+        else {code: shown_balance(now, scale) for code, (now, scale) in balances.items()},
     )
 
 
@@ -274,32 +253,27 @@ def account_posting(line: AccountLine, scale: int) -> AccountPosting:
         reference=line.reference,
         category=line.category,
         description=line.description,
-        balance=Balance(**_balance(line.running, scale)),
+        balance=shown_balance(line.running, scale),
     )
 
 
-def _canonical(metadata: msgspec.Raw) -> str | None:
-    return None if bytes(metadata) == b"null" else canonical_metadata(bytes(metadata))
+def shown_balance(now: BalanceNow, scale: int) -> Balance:
+    """A balance as the API shows it."""
+    return Balance(**shown_amounts(now, scale))
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise InvalidField("effective_at needs a time zone, such as Z")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidField("effective_at lies outside the years 1 to 9999") from None
-
-
-def _balance(now: BalanceNow, scale: int) -> dict[str, str]:
+def shown_amounts(now: BalanceNow, scale: int) -> dict[str, str]:
+    """The members of `Balance`."""
     return {
         "posted": from_minor(now.posted, scale),
         "pending_in": from_minor(now.pending_in, scale),
         "pending_out": from_minor(now.pending_out, scale),
         "available": from_minor(now.available, scale),
     }
+
+
+def _canonical(metadata: msgspec.Raw) -> str | None:
+    return None if bytes(metadata) == b"null" else canonical_metadata(bytes(metadata))
 
 
 def _account(state: AccountState, metadata: str | None, opened_at: datetime, version: int) -> Account:

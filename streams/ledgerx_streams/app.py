@@ -18,9 +18,10 @@ from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.marks import MARKS
+from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 
-PROJECTIONS = (BALANCES, MARKS)
+PROJECTIONS = (BALANCES, MARKS, VOLUMES)
 
 _MAX_CONNECTIONS = 8
 

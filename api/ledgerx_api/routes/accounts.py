@@ -1,4 +1,4 @@
-"""Accounts, their balances and postings."""
+"""Accounts and their postings."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,6 @@ from ledgerx.reading import (
     AccountRecord,
     read_account,
     read_accounts,
-    read_balance,
     read_postings,
 )
 from ledgerx.tenancy import Scope
@@ -23,9 +22,9 @@ from ledgerx_api import idempotency, paging, schemas, tracing
 from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
+from ledgerx_api.parameters import AccountCode
 from ledgerx_api.tokens import Principal
 
-AccountCode = Annotated[str, Parameter(max_length=255, description="The account's code.")]
 _ACCOUNTS = "/v1/accounts"
 
 
@@ -76,11 +75,6 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Get an account."""
         return schemas.account(await read_account(pool, request.user.tenant_id, code))
 
-    @get(_ACCOUNTS + "/{code:str}/balance", tags=["accounts"], operation_id="getBalance", **requires(Scope.LEDGER_READ))
-    async def get_balance(request: Request[Principal, Any, Any], code: AccountCode) -> schemas.AccountBalance:
-        """Get an account's balance, right at the entry `sequence` of the journal."""
-        return schemas.account_balance(await read_balance(pool, request.user.tenant_id, code))
-
     @get(
         _ACCOUNTS + "/{code:str}/postings",
         tags=["accounts"],
@@ -104,4 +98,4 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             here, found, lambda line: schemas.account_posting(line, scale), lambda last: (last.seq, last.line)
         )
 
-    return [create_account, list_accounts, get_account, get_balance, list_account_postings]
+    return [create_account, list_accounts, get_account, list_account_postings]
