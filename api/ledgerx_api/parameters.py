@@ -10,6 +10,10 @@ from ledgerx.errors import InvalidField
 
 _CODE = r"^[A-Za-z0-9._:\-]{1,255}$"
 
+# Up to 255 characters, none of them NUL.
+TEXT = r"^[^\x00]{1,255}$"
+_AMOUNT = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
+
 AccountCode = Annotated[str, Parameter(max_length=255, description="The account's code.")]
 OneAccount = Annotated[str | None, Parameter(pattern=_CODE, description="The code of one account.")]
 Prefix = Annotated[
@@ -20,6 +24,16 @@ Prefix = Annotated[
         "`users:` leaves out `users` itself.",
     ),
 ]
+
+MetadataFilter = Annotated[
+    str | None,
+    Parameter(
+        max_length=1024,
+        description='A JSON object such as `{"order": "77"}`: all its members are those of the metadata. Strings, '
+        "integers and booleans can be searched for, at the top level.",
+    ),
+]
+AmountFilter = Annotated[str | None, Parameter(pattern=_AMOUNT, description="In units of the asset, inclusive.")]
 
 
 def utc(moment: datetime | None, field: str) -> datetime | None:

@@ -84,6 +84,8 @@ async def _write(
         _queries.append,
         {**columns, "head_seq": head.seq, "head_hash": head.hash, "head_recorded_at": head.recorded_at},
     )
+    if any(entry.metadata is not None for entry in entries):
+        await run(_queries.insert_metadata, rows.metadata_columns(entries))
     if decision.accounts:
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)

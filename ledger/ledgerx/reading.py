@@ -1,4 +1,4 @@
-"""Reads of accounts, their postings and transactions, by key and page by page."""
+"""Reads of an account, its postings and a transaction by their keys."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -47,14 +47,7 @@ async def read_account(pool: Pool, tenant_id: UUID, code: str) -> AccountRecord:
     found = await fetch(pool, tenant_id, _queries.account, code=code)
     if not found:
         raise NotFound(f'there is no account "{code}"')
-    return _account_record(found[0])
-
-
-async def read_accounts(pool: Pool, tenant_id: UUID, *, after: str, limit: int) -> list[AccountRecord]:
-    """At most `limit` accounts in the order of their codes, from the first after the code `after`."""
-    return [
-        _account_record(row) for row in await fetch(pool, tenant_id, _queries.accounts_page, after=after, limit=limit)
-    ]
+    return account_record(found[0])
 
 
 async def read_postings(
@@ -101,17 +94,6 @@ async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> Entry:
     return found[0]
 
 
-async def read_transactions(pool: Pool, tenant_id: UUID, *, before: int, limit: int) -> list[Entry]:
-    """At most `limit` transactions, newest first, from the newest before the number `before`."""
-    async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
-        cursor = await connection.execute(
-            _queries.transactions_page, {"tenant_id": tenant_id, "before": before, "limit": limit}
-        )
-        seqs = [row[0] for row in await cursor.fetchall()]
-        entries = await rows.read_entries(connection, tenant_id, seqs)
-    return entries[::-1]
-
-
 async def fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> Sequence[rows.Row]:
     """The rows of one statement in the tenant's scope."""
     async with pool.connection() as connection:
@@ -120,6 +102,7 @@ async def fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> S
         return await cursor.fetchall()
 
 
-def _account_record(row: rows.Row) -> AccountRecord:
+def account_record(row: rows.Row) -> AccountRecord:
+    """An account from a row of the columns of `account`."""
     *account, metadata, opened_at, seq = row
     return AccountRecord(rows.account([*account, seq]), metadata, opened_at)

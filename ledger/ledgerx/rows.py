@@ -9,6 +9,7 @@ import msgspec
 from ledgerx.commands import AnyCommand, CloseAccount, LimitAccount, Post
 from ledgerx.database import Connection, Queries
 from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting
+from ledgerx.metadata import searchable
 from ledgerx.state import Account, Sums
 
 _queries = Queries("ledgerx", "sql/reading.sql")
@@ -115,6 +116,17 @@ def posting_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         "layer": [line.layer.value for _, _, line in lines],
         "amount": [line.amount for _, _, line in lines],
         "posting_effective_at": [entry.effective_at for entry, _, _ in lines],
+    }
+
+
+def metadata_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
+    """The columns of `insert_metadata`."""
+    members = [(entry, *member) for entry in entries for member in searchable(entry.metadata)]
+    return {
+        "is_account": [entry.change is not None for entry, _, _ in members],
+        "key": [key for _, key, _ in members],
+        "value": [value for _, _, value in members],
+        "seq": [entry.seq for entry, _, _ in members],
     }
 
 

@@ -10,19 +10,20 @@ from litestar.params import Parameter
 from ledgerx.database import Pool
 from ledgerx.decide import Refused
 from ledgerx.engine import Engine
+from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.reading import (
     NEWEST,
     AccountRecord,
     read_account,
-    read_accounts,
     read_postings,
 )
+from ledgerx.search import AccountFilters, find_accounts
 from ledgerx.tenancy import Scope
 from ledgerx_api import idempotency, paging, schemas, tracing
 from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
-from ledgerx_api.parameters import AccountCode
+from ledgerx_api.parameters import TEXT, AccountCode, MetadataFilter, Prefix
 from ledgerx_api.tokens import Principal
 
 _ACCOUNTS = "/v1/accounts"
@@ -62,13 +63,20 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     @get(_ACCOUNTS, tags=["accounts"], operation_id="listAccounts", **requires(Scope.LEDGER_READ))
     async def list_accounts(
         request: Request[Principal, Any, Any],
+        prefix: Prefix = None,
+        account_type: Annotated[AccountType | None, Parameter(query="type", description="Of this type.")] = None,
+        asset: Annotated[str | None, Parameter(pattern=TEXT, description="With this asset.")] = None,
+        status: Annotated[AccountStatus | None, Parameter(description="In this state.")] = None,
+        metadata: MetadataFilter = None,
         limit: Limit = None,
         cursor: CursorParameter = None,
     ) -> Page[schemas.Account]:
-        """List accounts in the order of their codes."""
-        here = paging.start(_ACCOUNTS, cursor, limit, first="", position=str)
-        found = await read_accounts(pool, request.user.tenant_id, after=here.position, limit=here.limit + 1)
-        return paging.page(here, found, schemas.account, lambda last: last.account.code)
+        """List accounts in the order of their codes. With filters a page may be short and still have a next one."""
+        filters = AccountFilters(prefix=prefix, type=account_type, asset=asset, status=status, metadata=metadata)
+        here = paging.start_filtered(_ACCOUNTS, cursor, limit, filters, first="", position=str)
+        filters, after = here.position
+        found = await find_accounts(pool, request.user.tenant_id, filters, after=after, limit=here.limit)
+        return paging.filtered_page(here, found.items, schemas.account, found.following)
 
     @get(_ACCOUNTS + "/{code:str}", tags=["accounts"], operation_id="getAccount", **requires(Scope.LEDGER_READ))
     async def get_account(request: Request[Principal, Any, Any], code: AccountCode) -> schemas.Account:

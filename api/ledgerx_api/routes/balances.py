@@ -36,7 +36,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
             datetime | None, Parameter(description="Only what takes effect at or before this time counts.")
         ] = None,
     ) -> schemas.AccountBalance:
-        """Get an account's balance, now or at a recorded time, an effective time or both; right at the entry `sequence`."""
+        """Get an account's balance now, or at a recorded or effective time or both; right at the entry `sequence`."""
         tenant_id = request.user.tenant_id
         as_of, effective_at = utc(as_of, "as_of"), utc(effective_at, "effective_at")
         if as_of is None and effective_at is None:

@@ -1,5 +1,7 @@
 """Transactions."""
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -12,12 +14,15 @@ from litestar.response.base import ASGIResponse
 from ledgerx.database import Pool
 from ledgerx.decide import Recorded, Refused
 from ledgerx.engine import Engine
-from ledgerx.reading import NEWEST, read_transaction, read_transactions
+from ledgerx.journal import Kind
+from ledgerx.reading import NEWEST, read_transaction
+from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import Scope
 from ledgerx_api import idempotency, paging, schemas, tracing
 from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
+from ledgerx_api.parameters import TEXT, AmountFilter, MetadataFilter, OneAccount, Prefix, code_ranges, utc
 from ledgerx_api.tokens import Principal
 
 _TRANSACTIONS = "/v1/transactions"
@@ -61,13 +66,41 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     @get(_TRANSACTIONS, tags=["transactions"], operation_id="listTransactions", **requires(Scope.LEDGER_READ))
     async def list_transactions(
         request: Request[Principal, Any, Any],
+        account: OneAccount = None,
+        prefix: Prefix = None,
+        category: Annotated[str | None, Parameter(pattern=TEXT, description="Of this category.")] = None,
+        kind: Annotated[Kind | None, Parameter(description="Of this kind.")] = None,
+        reference: Annotated[str | None, Parameter(pattern=TEXT, description="With this reference.")] = None,
+        metadata: MetadataFilter = None,
+        recorded_from: Annotated[datetime | None, Parameter(description="Recorded at or after this time.")] = None,
+        recorded_to: Annotated[datetime | None, Parameter(description="Recorded before this time.")] = None,
+        effective_from: Annotated[datetime | None, Parameter(description="In effect at or after this time.")] = None,
+        effective_to: Annotated[datetime | None, Parameter(description="In effect before this time.")] = None,
+        amount_from: AmountFilter = None,
+        amount_to: AmountFilter = None,
         limit: Limit = None,
         cursor: CursorParameter = None,
     ) -> Page[schemas.Transaction]:
-        """List transactions, newest first."""
-        here = paging.start(_TRANSACTIONS, cursor, limit, first=NEWEST[0], position=int)
-        found = await read_transactions(pool, request.user.tenant_id, before=here.position, limit=here.limit + 1)
-        return paging.page(here, found, schemas.transaction, lambda last: last.seq)
+        """List transactions, newest first. With filters a page may be short, even empty, and still have a next one."""
+        code_ranges(account, prefix)
+        filters = TransactionFilters(
+            account=account,
+            prefix=prefix,
+            category=category,
+            kind=kind,
+            reference=reference,
+            metadata=metadata,
+            recorded_from=utc(recorded_from, "recorded_from"),
+            recorded_to=utc(recorded_to, "recorded_to"),
+            effective_from=utc(effective_from, "effective_from"),
+            effective_to=utc(effective_to, "effective_to"),
+            amount_from=None if amount_from is None else Decimal(amount_from),
+            amount_to=None if amount_to is None else Decimal(amount_to),
+        )
+        here = paging.start_filtered(_TRANSACTIONS, cursor, limit, filters, first=NEWEST[0], position=int)
+        filters, before = here.position
+        found = await find_transactions(pool, request.user.tenant_id, filters, before=before, limit=here.limit)
+        return paging.filtered_page(here, found.items, schemas.transaction, found.following)
 
     @get(
         _TRANSACTIONS + "/{transaction_id:int}",

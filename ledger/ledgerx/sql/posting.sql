@@ -49,6 +49,12 @@ WITH new_entries AS (
 UPDATE ledgerx.heads SET seq = %(head_seq)s, hash = %(head_hash)s, recorded_at = %(head_recorded_at)s
 WHERE tenant_id = %(tenant_id)s;
 
+-- name: insert_metadata
+-- The members of metadata that new transactions and accounts can be found by.
+INSERT INTO ledgerx.entry_metadata (tenant_id, is_account, key, value, seq)
+SELECT %(tenant_id)s, batch.*
+FROM unnest(%(is_account)b::boolean [], %(key)b::text [], %(value)b::text [], %(seq)b::bigint []) AS batch;
+
 -- name: upsert_accounts
 -- Accounts opened or changed by a batch, as its account entries left them.
 INSERT INTO ledgerx.accounts (
