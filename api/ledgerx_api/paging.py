@@ -80,7 +80,7 @@ def start_filtered(
 
     Raises `InvalidCursor`, also for other filters than the cursor's.
     """
-    positions: Any = tuple[type(filters), position]  # type: ignore[misc,valid-type]
+    positions: Any = tuple[type(filters), position]  # type: ignore[misc]
     here: Cursor[tuple[S, P]] = start(path, cursor, limit, first=(filters, first), position=positions)
     if filters not in (here.position[0], type(filters)()):
         raise InvalidCursor("this cursor belongs to a list with other filters")
