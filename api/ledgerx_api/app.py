@@ -21,7 +21,7 @@ from ledgerx.errors import LedgerError
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx_api import access, metrics, problems, tracing
-from ledgerx_api.routes import accounts, auth, balances, health, statements, transactions
+from ledgerx_api.routes import accounts, auth, balances, health, statements, summaries, transactions
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
@@ -55,6 +55,7 @@ def create_app(settings: ApiSettings) -> Litestar:
             *accounts.routes(pool, engine),
             *balances.routes(pool),
             *statements.routes(pool),
+            *summaries.routes(pool),
             *transactions.routes(pool, engine),
             *health.routes(pool),
             _swagger_assets(),

@@ -17,7 +17,7 @@ EVER = {"from": "2000-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 
 @pytest.fixture
 async def history(client: LedgerClient) -> list[dict[str, Any]]:
-    """The postings of `bank`, oldest first: 40 transactions, some of them back-dated, future-dated or of one instant."""
+    """The postings of `bank`, oldest first: 40 transactions, some back-dated, future-dated or of one instant."""
     for number in range(40):
         fields: dict[str, Any] = {"reference": f"r{number}"}
         if number % 3 == 0:
@@ -53,9 +53,8 @@ async def test_the_lines_lead_from_the_opening_to_the_closing_balance(
     times = sorted({line[field] for line in history})
     for begin, end in itertools.pairwise([EVER["from"], times[3], times[8], times[-2], EVER["to"]]):
         pages = await pages_of(client, limit, by=by, **{"from": begin, "to": end})
-        expected = sorted(
-            (line for line in history if begin <= line[field] < end), key=lambda line: (line[field], line["transaction"])
-        )
+        within = [line for line in history if begin <= line[field] < end]
+        expected = sorted(within, key=lambda line: (line[field], line["transaction"]))
         lines = [line for page in pages for line in page["items"]]
         assert [line["transaction"] for line in lines] == [line["transaction"] for line in expected]
         running = sum((signed(line) for line in history if line[field] < begin), Decimal())
