@@ -7,12 +7,12 @@ from litestar.params import Parameter
 
 from ledgerx.codes import CodeRange, below, exactly
 from ledgerx.errors import InvalidField
+from ledgerx.search import AMOUNT
 
 _CODE = r"^[A-Za-z0-9._:\-]{1,255}$"
 
 # Up to 255 characters, none of them NUL.
 TEXT = r"^[^\x00]{1,255}$"
-_AMOUNT = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
 
 AccountCode = Annotated[str, Parameter(max_length=255, description="The account's code.")]
 OneAccount = Annotated[str | None, Parameter(pattern=_CODE, description="The code of one account.")]
@@ -33,7 +33,7 @@ MetadataFilter = Annotated[
         "integers and booleans can be searched for, at the top level.",
     ),
 ]
-AmountFilter = Annotated[str | None, Parameter(pattern=_AMOUNT, description="In units of the asset, inclusive.")]
+AmountFilter = Annotated[str | None, Parameter(pattern=AMOUNT, description="In units of the asset, inclusive.")]
 
 
 def utc(moment: datetime | None, field: str) -> datetime | None:

@@ -7,8 +7,7 @@ of the others are more, and between them.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -32,6 +31,10 @@ T = TypeVar("T")
 P = TypeVar("P")
 
 
+AMOUNT = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
+Amount = Annotated[str, msgspec.Meta(pattern=AMOUNT)]
+
+
 class TransactionFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What transactions are asked for; None asks for nothing.
 
@@ -49,8 +52,8 @@ class TransactionFilters(msgspec.Struct, frozen=True, kw_only=True, omit_default
     recorded_to: datetime | None = None
     effective_from: datetime | None = None
     effective_to: datetime | None = None
-    amount_from: Decimal | None = None
-    amount_to: Decimal | None = None
+    amount_from: Amount | None = None
+    amount_to: Amount | None = None
 
 
 class AccountFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

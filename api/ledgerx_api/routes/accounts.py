@@ -6,6 +6,7 @@ import uuid_utils.compat as uuid_utils
 from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
+from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
 from ledgerx.decide import Refused
@@ -19,7 +20,7 @@ from ledgerx.reading import (
 )
 from ledgerx.search import AccountFilters, find_accounts
 from ledgerx.tenancy import Scope
-from ledgerx_api import idempotency, paging, schemas, tracing
+from ledgerx_api import conditional, idempotency, paging, schemas, tracing
 from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
@@ -60,7 +61,12 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             raise outcome.error
         return schemas.opened_account(outcome.entry)
 
-    @get(_ACCOUNTS, tags=["accounts"], operation_id="listAccounts", **requires(Scope.LEDGER_READ))
+    @get(
+        _ACCOUNTS,
+        tags=["accounts"],
+        operation_id="listAccounts",
+        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Account], "A page.")),
+    )
     async def list_accounts(
         request: Request[Principal, Any, Any],
         prefix: Prefix = None,
@@ -70,18 +76,24 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         metadata: MetadataFilter = None,
         limit: Limit = None,
         cursor: CursorParameter = None,
-    ) -> Page[schemas.Account]:
+    ) -> ASGIResponse:
         """List accounts in the order of their codes. With filters a page may be short and still have a next one."""
         filters = AccountFilters(prefix=prefix, type=account_type, asset=asset, status=status, metadata=metadata)
         here = paging.start_filtered(_ACCOUNTS, cursor, limit, filters, first="", position=str)
         filters, after = here.position
         found = await find_accounts(pool, request.user.tenant_id, filters, after=after, limit=here.limit)
-        return paging.filtered_page(here, found.items, schemas.account, found.following)
+        return conditional.answer(request, paging.filtered_page(here, found.items, schemas.account, found.following))
 
-    @get(_ACCOUNTS + "/{code:str}", tags=["accounts"], operation_id="getAccount", **requires(Scope.LEDGER_READ))
-    async def get_account(request: Request[Principal, Any, Any], code: AccountCode) -> schemas.Account:
-        """Get an account."""
-        return schemas.account(await read_account(pool, request.user.tenant_id, code))
+    @get(
+        _ACCOUNTS + "/{code:str}",
+        tags=["accounts"],
+        operation_id="getAccount",
+        **requires(Scope.LEDGER_READ, conditional.answers(schemas.Account, "The account.")),
+    )
+    async def get_account(request: Request[Principal, Any, Any], code: AccountCode) -> ASGIResponse:
+        """Get an account. Its `ETag` is its version."""
+        found = schemas.account(await read_account(pool, request.user.tenant_id, code))
+        return conditional.answer(request, found, version=found.version)
 
     @get(
         _ACCOUNTS + "/{code:str}/postings",

@@ -1,7 +1,6 @@
 """Transactions."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +17,7 @@ from ledgerx.journal import Kind
 from ledgerx.reading import NEWEST, read_transaction
 from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import Scope
-from ledgerx_api import idempotency, paging, schemas, tracing
+from ledgerx_api import conditional, idempotency, paging, schemas, tracing
 from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
@@ -63,7 +62,12 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             return _answer(schemas.transaction(outcome.entry, outcome.balances), {})
         return _answer(schemas.transaction(outcome.entry), {idempotency.REPLAYED_HEADER: "true"})
 
-    @get(_TRANSACTIONS, tags=["transactions"], operation_id="listTransactions", **requires(Scope.LEDGER_READ))
+    @get(
+        _TRANSACTIONS,
+        tags=["transactions"],
+        operation_id="listTransactions",
+        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Transaction], "A page.")),
+    )
     async def list_transactions(
         request: Request[Principal, Any, Any],
         account: OneAccount = None,
@@ -80,7 +84,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         amount_to: AmountFilter = None,
         limit: Limit = None,
         cursor: CursorParameter = None,
-    ) -> Page[schemas.Transaction]:
+    ) -> ASGIResponse:
         """List transactions, newest first. With filters a page may be short, even empty, and still have a next one."""
         code_ranges(account, prefix)
         filters = TransactionFilters(
@@ -94,26 +98,28 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             recorded_to=utc(recorded_to, "recorded_to"),
             effective_from=utc(effective_from, "effective_from"),
             effective_to=utc(effective_to, "effective_to"),
-            amount_from=None if amount_from is None else Decimal(amount_from),
-            amount_to=None if amount_to is None else Decimal(amount_to),
+            amount_from=amount_from,
+            amount_to=amount_to,
         )
         here = paging.start_filtered(_TRANSACTIONS, cursor, limit, filters, first=NEWEST[0], position=int)
         filters, before = here.position
         found = await find_transactions(pool, request.user.tenant_id, filters, before=before, limit=here.limit)
-        return paging.filtered_page(here, found.items, schemas.transaction, found.following)
+        shown = paging.filtered_page(here, found.items, schemas.transaction, found.following)
+        return conditional.answer(request, shown)
 
     @get(
         _TRANSACTIONS + "/{transaction_id:int}",
         tags=["transactions"],
         operation_id="getTransaction",
-        **requires(Scope.LEDGER_READ),
+        **requires(Scope.LEDGER_READ, conditional.answers(schemas.Transaction, "The transaction.")),
     )
     async def get_transaction(
         request: Request[Principal, Any, Any],
         transaction_id: Annotated[int, Parameter(ge=1, le=2**63 - 1, description="The transaction's number.")],
-    ) -> schemas.Transaction:
+    ) -> ASGIResponse:
         """Get a transaction."""
-        return schemas.transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
+        found = await read_transaction(pool, request.user.tenant_id, transaction_id)
+        return conditional.answer(request, schemas.transaction(found))
 
     return [create_transaction, list_transactions, get_transaction]
 
