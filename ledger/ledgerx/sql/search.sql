@@ -1,5 +1,6 @@
 -- Lists with filters. Each look reads a bounded number of rows of one index, newest first, and the filters are tried on
--- those: under row-level security most of them could not be index conditions anyway.
+-- those: under row-level security most of them could not be index conditions anyway. What is equal stands in a range of
+-- rows where the planner could otherwise read the primary key backwards and filter.
 
 -- name: recorded_between
 -- The numbers of the last entries before two moments.
@@ -31,9 +32,11 @@ LIMIT %(limit)s;
 SELECT DISTINCT p.seq
 FROM unnest(%(account_ids)b::bigint []) AS wanted (account_id)
 CROSS JOIN LATERAL (
-    SELECT DISTINCT seq FROM ledgerx.postings
-    WHERE tenant_id = %(tenant_id)s AND account_id = wanted.account_id AND seq < %(before)s AND seq > %(after)s
-    ORDER BY seq DESC
+    SELECT DISTINCT account_id, seq FROM ledgerx.postings
+    WHERE tenant_id = %(tenant_id)s
+        AND (account_id, seq) < (wanted.account_id, %(before)s::bigint)
+        AND (account_id, seq) > (wanted.account_id, %(after)s::bigint)
+    ORDER BY account_id DESC, seq DESC
     LIMIT %(limit)s
 ) AS p
 ORDER BY p.seq DESC
@@ -42,15 +45,19 @@ LIMIT %(limit)s;
 -- name: newest_with_reference
 -- The newest entries with a reference.
 SELECT seq FROM ledgerx.entries
-WHERE tenant_id = %(tenant_id)s AND reference = %(reference)s AND seq < %(before)s AND seq > %(after)s
-ORDER BY seq DESC
+WHERE tenant_id = %(tenant_id)s
+    AND reference IS NOT NULL
+    AND (reference, seq) < (%(reference)s, %(before)s::bigint) AND (reference, seq) > (%(reference)s, %(after)s::bigint)
+ORDER BY reference DESC, seq DESC
 LIMIT %(limit)s;
 
 -- name: newest_of_category
 -- The newest entries of a category.
 SELECT seq FROM ledgerx.entries
-WHERE tenant_id = %(tenant_id)s AND category = %(category)s AND seq < %(before)s AND seq > %(after)s
-ORDER BY seq DESC
+WHERE tenant_id = %(tenant_id)s
+    AND category IS NOT NULL
+    AND (category, seq) < (%(category)s, %(before)s::bigint) AND (category, seq) > (%(category)s, %(after)s::bigint)
+ORDER BY category DESC, seq DESC
 LIMIT %(limit)s;
 
 -- name: newest_with_metadata
