@@ -11,8 +11,8 @@ from ledgerx.engine import Engine
 from ledgerx.events import JournalMessage, decode
 from ledgerx_cli.roles import Database
 from ledgerx_streams import backfill
-from ledgerx_streams.projections.balances import BALANCES
-from ledgerx_streams.projections.marks import MARKS
+from ledgerx_streams.app import PROJECTIONS
+from ledgerx_streams.projections import dated
 from ledgerx_streams.projector import Projector
 from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine
 
@@ -30,7 +30,7 @@ async def pool(database: Database) -> AsyncIterator[Pool]:
 
 
 def projectors(pool: Pool) -> list[Projector]:
-    return [Projector(BALANCES, pool), Projector(MARKS, pool)]
+    return [Projector(projection, pool) for projection in PROJECTIONS]
 
 
 async def apply(workers: Sequence[Projector], journal: Journal, messages: Sequence[JournalMessage]) -> None:
@@ -72,6 +72,27 @@ async def test_marks_of_a_hot_account_are_those_of_its_postings(database: Databa
     await apply(workers, journal, messages[2:])
 
     assert_projected(database, journal)
+
+
+async def test_blocks_of_dated_postings_are_split_where_they_grow_too_large(
+    database: Database, engine: Engine, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dated, "POSTINGS_PER_BLOCK", 4)
+    journal = await new_journal(database, engine)
+    messages = await written(journal, 7, 20, 1, 1, 1, 9)
+    await journal.post(5)
+    workers = projectors(pool)
+
+    for message in messages:
+        await apply(workers, journal, [message])
+    await apply(workers, journal, [decode(journal.payloads()[-1])])
+
+    assert_projected(database, journal)
+    async with await db.connect(database.admin_url, application_name="test") as connection:
+        sizes = await connection.execute("SELECT max(postings), count(*) FROM ledgerx.dated_blocks")
+        [(largest, blocks)] = await sizes.fetchall()
+    assert largest <= 4
+    assert blocks > 10
 
 
 async def test_a_gap_is_filled_from_the_tables_page_by_page(

@@ -170,10 +170,8 @@ def grown_tenant(shared_database: Database) -> UUID:
         (POSTING.load_keys, {"keys": [f"{n}" for n in range(500)]}),
         (READING.sums, {"codes": CODES[:1]}),
         (READING.account, {"code": CODES[7]}),
-        (READING.accounts_page, {"after": CODES[7], "limit": 51}),
         (READING.entries, {"seqs": list(range(100, 151))}),
         (READING.postings, {"seqs": list(range(3_000, 3_051))}),
-        (READING.transactions_page, {"before": 3_500, "limit": 51}),
         (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),
     ],
 )

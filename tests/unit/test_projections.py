@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from ledgerx.journal import Kind, Layer
 from ledgerx.state import Sums
 from ledgerx_streams.projections.balances import Change, changes
 from ledgerx_streams.projections.marks import POSTINGS_PER_MARK, Mark, Tail, extend
+from ledgerx_streams.projections.volumes import Movement, movements
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -100,3 +102,15 @@ def test_marks_and_tails_do_not_depend_on_how_the_journal_is_cut(
         assert tail.sums == Sums(*(sums[account_id, layer] for layer in Layer))
         marked = [mark.tail.postings for mark in marks if mark.account_id == account_id]
         assert marked == list(range(POSTINGS_PER_MARK, tail.postings + 1, POSTINGS_PER_MARK))
+
+
+def test_only_posted_lines_move_volumes_on_the_day_that_they_take_effect() -> None:
+    earlier = datetime(2025, 12, 31, tzinfo=UTC)
+    plain = entry(5, [posting(1, 100), posting(2, -100), posting(3, 7, Layer.PENDING_DEBIT)])
+    dated = msgspec.structs.replace(entry(6, [posting(1, -30)]), effective_at=earlier, category="rent")
+
+    assert movements([plain, entry(7, []), dated]) == [
+        Movement(1, NOW, "", 100, 0),
+        Movement(2, NOW, "", 0, 100),
+        Movement(1, earlier, "rent", 0, 30),
+    ]

@@ -2,7 +2,7 @@
 -- their own. Periods are from the first moment to before the second.
 
 -- name: boundaries
--- The account, the entry that the statement is true at (the head, or that of the pages before), the opening and closing.
+-- The account, the entry that the statement is true at (the head, or that of the pages before), opening and closing.
 SELECT
     a.account_id, a.code, a.asset, a.scale, a.type, known.seq,
     opening.posted, opening.pending_debit, opening.pending_credit,
@@ -39,17 +39,14 @@ WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s;
 -- The next lines of the period in the order of recording.
 SELECT
     p.seq, p.line, p.layer, p.amount, e.kind, e.recorded_at, e.effective_at, e.reference, e.category, e.description
-FROM (
-    SELECT
-        least(%(seq)s::bigint, ledgerx.last_seq_at(%(tenant_id)s, %(end)s::timestamptz - interval '1 microsecond'))
-            AS last,
-        ledgerx.last_seq_at(%(tenant_id)s, %(begin)s::timestamptz - interval '1 microsecond') AS before_first
-) AS bounds
+FROM ledgerx.last_seq_at(%(tenant_id)s, %(begin)s::timestamptz - interval '1 microsecond') AS earlier (seq)
+CROSS JOIN ledgerx.last_seq_at(%(tenant_id)s, %(end)s::timestamptz - interval '1 microsecond') AS last (seq)
 CROSS JOIN LATERAL (
     SELECT seq, line, layer, amount
     FROM ledgerx.postings
-    WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND seq > bounds.before_first
-        AND seq <= bounds.last AND (seq, line) > (%(after_seq)s::bigint, %(after_line)s::smallint)
+    WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND seq > earlier.seq
+        AND seq <= least(last.seq, %(seq)s::bigint)
+        AND (seq, line) > (%(after_seq)s::bigint, %(after_line)s::smallint)
     ORDER BY seq, line
     LIMIT %(limit)s
 ) AS p
@@ -59,21 +56,21 @@ CROSS JOIN LATERAL (
 ORDER BY p.seq, p.line;
 
 -- name: lines_by_effect
--- The next lines of the period in the order of effect. At most `looks` postings are looked at for those that take effect
--- when they are recorded; where these are used up, the lines reach no further than the last of them, the edge.
+-- The next lines of the period in the order of effect. At most `looks` postings are looked at for those that are not
+-- dated; where these are used up, the lines reach no further than the last of them, the edge.
 WITH bounds AS (
-    SELECT
-        least(%(seq)s::bigint, ledgerx.last_seq_at(%(tenant_id)s, %(end)s::timestamptz - interval '1 microsecond'))
-            AS last,
-        ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz - interval '1 microsecond') AS earlier,
-        ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz) AS through
+    SELECT last.seq AS last, earlier.seq AS earlier, through.seq AS through
+    FROM ledgerx.last_seq_at(%(tenant_id)s, %(end)s::timestamptz - interval '1 microsecond') AS last (seq)
+    CROSS JOIN ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz - interval '1 microsecond') AS earlier (seq)
+    CROSS JOIN ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz) AS through (seq)
 ), looked AS (
     SELECT p.*, e.recorded_at
     FROM bounds
     CROSS JOIN LATERAL (
         SELECT seq, line, layer, amount, effective_at
         FROM ledgerx.postings
-        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND seq <= bounds.last
+        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s
+            AND seq <= least(bounds.last, %(seq)s::bigint)
             AND (seq, line) > (
                 -- What was recorded at the very time of the last line comes after it if its number does.
                 CASE
@@ -93,10 +90,13 @@ WITH bounds AS (
     CROSS JOIN LATERAL (
         SELECT recorded_at FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = p.seq OFFSET 0
     ) AS e
+), size AS (
+    SELECT count(*) AS looks FROM looked
 ), edge AS (
-    SELECT recorded_at AS at, seq, line, (SELECT count(*) FROM looked) = %(looks)s AS reached
-    FROM looked
-    ORDER BY seq DESC, line DESC
+    SELECT looked.recorded_at AS at, looked.seq, looked.line
+    FROM size
+    INNER JOIN looked ON size.looks = %(looks)s
+    ORDER BY looked.seq DESC, looked.line DESC
     LIMIT 1
 ), lines AS (
     SELECT seq, line, layer, amount, recorded_at AS at FROM looked WHERE effective_at IS NULL
@@ -115,7 +115,7 @@ WITH bounds AS (
 ), page AS (
     SELECT lines.*
     FROM lines
-    LEFT JOIN edge ON edge.reached
+    LEFT JOIN edge ON true
     WHERE edge.seq IS NULL OR (lines.at, lines.seq, lines.line) <= (edge.at, edge.seq, edge.line)
     ORDER BY lines.at, lines.seq, lines.line
     LIMIT %(limit)s
@@ -123,8 +123,8 @@ WITH bounds AS (
 SELECT
     page.seq, page.line, page.layer, page.amount, e.kind, e.recorded_at, e.effective_at, e.reference, e.category,
     e.description, edge.at, edge.seq, edge.line
-FROM (SELECT) AS one
-LEFT JOIN edge ON edge.reached
+FROM size
+LEFT JOIN edge ON size.looks = %(looks)s
 LEFT JOIN page ON true
 LEFT JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = page.seq OFFSET 0

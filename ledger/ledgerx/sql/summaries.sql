@@ -80,4 +80,4 @@ SELECT
     g.postings
 FROM head
 LEFT JOIN groups AS g ON true
-ORDER BY g.asset, g.period, g.code, g.category;
+ORDER BY 4, 6, 7, 8;

@@ -53,7 +53,7 @@ LEFT JOIN LATERAL (
     ORDER BY effective_at DESC, seq DESC, line DESC
     LIMIT 1
 ) AS found ON true
-GROUP BY 1, 2, 3, 4, 5
+GROUP BY added.account_id, found.effective_at, found.seq, found.line
 ON CONFLICT ON CONSTRAINT dated_blocks_pkey DO UPDATE
 SET postings = b.postings + excluded.postings, first_seq = least(b.first_seq, excluded.first_seq),
     last_seq = greatest(b.last_seq, excluded.last_seq), posted = b.posted + excluded.posted,
@@ -65,15 +65,17 @@ RETURNING b.account_id, b.effective_at, b.seq, b.line, b.postings;
 -- Cuts a block into blocks of `postings`; the first of them keeps its key. Reads no further than the projection stands.
 WITH ending AS (
     SELECT next.effective_at, next.seq, next.line
-    FROM (SELECT) AS one
+    FROM ledgerx.dated_blocks AS b
     LEFT JOIN LATERAL (
         SELECT effective_at, seq, line
         FROM ledgerx.dated_blocks
         WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s
-            AND (effective_at, seq, line) > (%(effective_at)s::timestamptz, %(seq)s::bigint, %(line)s::smallint)
+            AND (effective_at, seq, line) > (b.effective_at, b.seq, b.line)
         ORDER BY effective_at, seq, line
         LIMIT 1
     ) AS next ON true
+    WHERE b.tenant_id = %(tenant_id)s AND b.account_id = %(account_id)s AND b.effective_at = %(effective_at)s
+        AND b.seq = %(seq)s AND b.line = %(line)s
 ), lines AS (
     SELECT p.*, row_number() OVER (ORDER BY p.effective_at, p.seq, p.line) - 1 AS number
     FROM ending
