@@ -77,8 +77,8 @@ async def read_statement(
         _queries.boundaries,
         code=code,
         seq=None if after is None else after.known,
-        begin=period.begin,
-        end=period.end,
+        since=period.begin,
+        until=period.end,
         by_effect=by_effect,
     )
     if not found:
@@ -125,8 +125,8 @@ async def _read_lines(
         _queries.lines_by_effect if by_effect else _queries.lines_by_recording,
         account_id=account_id,
         seq=place.known,
-        begin=period.begin,
-        end=period.end,
+        since=period.begin,
+        until=period.end,
         after_at=place.at,
         after_seq=place.seq,
         after_line=place.line,

@@ -24,14 +24,14 @@ SUMMARIES = Queries("ledgerx", "sql/summaries.sql")
 # Marks and blocks are at most a thousand and two thousand postings apart; a search by halves takes some 20 steps.
 TIME_TRAVEL = 2 * 1_000 + 2 * 2_000 + 3 * 20
 PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
-PERIOD: dict[str, Any] = {"begin": MIDDLE, "end": MIDDLE + timedelta(days=3)}
+PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
 LINES = {**PERIOD, "account_id": 1, "seq": LAST, "after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51}
 FITTING = dict.fromkeys(
     ("kind", "reference", "category", "effective_from", "effective_to", "amount_from", "amount_to", "lows", "highs")
 )
 SUMMED = {
-    "begin": date(2100, 1, 9),
-    "end": date(2100, 1, 12),
+    "since": date(2100, 1, 9),
+    "until": date(2100, 1, 12),
     "by_category": True,
     "by_account": False,
     "period": "day",

@@ -11,8 +11,8 @@ FROM ledgerx.accounts AS a
 CROSS JOIN LATERAL (
     SELECT
         CASE WHEN %(seq)s::bigint IS NULL THEN seq ELSE least(seq, %(seq)s) END AS seq,
-        %(begin)s::timestamptz - interval '1 microsecond' AS before_begin,
-        %(end)s::timestamptz - interval '1 microsecond' AS before_end
+        %(since)s::timestamptz - interval '1 microsecond' AS before_begin,
+        %(until)s::timestamptz - interval '1 microsecond' AS before_end
     FROM ledgerx.heads
     WHERE tenant_id = %(tenant_id)s
     OFFSET 0
@@ -39,13 +39,19 @@ WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s;
 -- The next lines of the period in the order of recording.
 SELECT
     p.seq, p.line, p.layer, p.amount, e.kind, e.recorded_at, e.effective_at, e.reference, e.category, e.description
-FROM ledgerx.last_seq_at(%(tenant_id)s, %(begin)s::timestamptz - interval '1 microsecond') AS earlier (seq)
-CROSS JOIN ledgerx.last_seq_at(%(tenant_id)s, %(end)s::timestamptz - interval '1 microsecond') AS last (seq)
+FROM (
+    SELECT
+        ledgerx.last_seq_at(tenant_id, %(since)s::timestamptz - interval '1 microsecond') AS earlier,
+        ledgerx.last_seq_at(tenant_id, %(until)s::timestamptz - interval '1 microsecond') AS last
+    FROM ledgerx.heads
+    WHERE tenant_id = %(tenant_id)s
+    OFFSET 0
+) AS bounds
 CROSS JOIN LATERAL (
     SELECT seq, line, layer, amount
     FROM ledgerx.postings
-    WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND seq > earlier.seq
-        AND seq <= least(last.seq, %(seq)s::bigint)
+    WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND seq > bounds.earlier
+        AND seq <= least(bounds.last, %(seq)s::bigint)
         AND (seq, line) > (%(after_seq)s::bigint, %(after_line)s::smallint)
     ORDER BY seq, line
     LIMIT %(limit)s
@@ -59,10 +65,13 @@ ORDER BY p.seq, p.line;
 -- The next lines of the period in the order of effect. At most `looks` postings are looked at for those that are not
 -- dated; where these are used up, the lines reach no further than the last of them, the edge.
 WITH bounds AS (
-    SELECT last.seq AS last, earlier.seq AS earlier, through.seq AS through
-    FROM ledgerx.last_seq_at(%(tenant_id)s, %(end)s::timestamptz - interval '1 microsecond') AS last (seq)
-    CROSS JOIN ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz - interval '1 microsecond') AS earlier (seq)
-    CROSS JOIN ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz) AS through (seq)
+    SELECT
+        ledgerx.last_seq_at(tenant_id, %(until)s::timestamptz - interval '1 microsecond') AS last,
+        ledgerx.last_seq_at(tenant_id, %(after_at)s::timestamptz - interval '1 microsecond') AS earlier,
+        ledgerx.last_seq_at(tenant_id, %(after_at)s::timestamptz) AS through
+    FROM ledgerx.heads
+    WHERE tenant_id = %(tenant_id)s
+    OFFSET 0
 ), looked AS (
     SELECT p.*, e.recorded_at
     FROM bounds
@@ -108,7 +117,7 @@ WITH bounds AS (
         WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND effective_at IS NOT NULL
             AND (effective_at, seq, line)
                 > (%(after_at)s::timestamptz, %(after_seq)s::bigint, %(after_line)s::smallint)
-            AND effective_at < %(end)s::timestamptz AND seq <= %(seq)s
+            AND effective_at < %(until)s::timestamptz AND seq <= %(seq)s
         ORDER BY effective_at, seq, line
         LIMIT %(limit)s
     ) AS p

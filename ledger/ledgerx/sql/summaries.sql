@@ -9,7 +9,7 @@ WITH head AS (
 ), volumes AS (
     SELECT account_id, day, category, debits, credits, postings
     FROM ledgerx.daily_volumes
-    WHERE tenant_id = %(tenant_id)s AND day >= %(begin)s AND day < %(end)s AND %(lows)b::text [] IS NULL
+    WHERE tenant_id = %(tenant_id)s AND day >= %(since)s AND day < %(until)s AND %(lows)b::text [] IS NULL
     UNION ALL
     SELECT v.account_id, v.day, v.category, v.debits, v.credits, v.postings
     FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
@@ -20,7 +20,7 @@ WITH head AS (
     ) AS a
     CROSS JOIN LATERAL (
         SELECT * FROM ledgerx.daily_volumes
-        WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id AND day >= %(begin)s AND day < %(end)s
+        WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id AND day >= %(since)s AND day < %(until)s
         OFFSET 0
     ) AS v
     UNION ALL
@@ -41,7 +41,7 @@ WITH head AS (
     CROSS JOIN LATERAL (
         SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
     ) AS a
-    WHERE e.day >= %(begin)s AND e.day < %(end)s
+    WHERE e.day >= %(since)s AND e.day < %(until)s
         AND (
             %(lows)b::text [] IS NULL OR EXISTS (
                 SELECT FROM unnest(%(lows)b::text [], %(highs)b::text []) AS range (low, high)
