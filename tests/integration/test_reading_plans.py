@@ -21,8 +21,8 @@ SEARCH = Queries("ledgerx", "sql/search.sql")
 STATEMENTS = Queries("ledgerx", "sql/statements.sql")
 SUMMARIES = Queries("ledgerx", "sql/summaries.sql")
 
-# Marks and blocks are at most a thousand and two thousand postings apart; a search by halves takes some 20 steps.
-TIME_TRAVEL = 2 * 1_000 + 2 * 2_000 + 3 * 20
+# Marks and blocks are at most a thousand postings apart; a search by halves takes some 20 steps.
+TIME_TRAVEL = 3 * 1_000 + 3 * 20 + 100
 PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
 PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
 LINES = {**PERIOD, "account_id": 1, "seq": LAST, "after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51}

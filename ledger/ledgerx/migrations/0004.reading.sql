@@ -64,7 +64,7 @@ ALTER TABLE ledgerx.dated_marks ADD CONSTRAINT dated_marks_pkey PRIMARY KEY (ten
 CREATE TABLE ledgerx.dated_tails (LIKE ledgerx.mark_tails) WITH (fillfactor = 70);
 ALTER TABLE ledgerx.dated_tails ADD CONSTRAINT dated_tails_pkey PRIMARY KEY (tenant_id, account_id);
 
--- An account's dated postings in the order of effect, cut into blocks of at most some 2,000. A block begins at its key
+-- An account's dated postings in the order of effect, cut into blocks of at most some 1,000. A block begins at its key
 -- and ends before the next one's; first_seq and last_seq are the least and the greatest number in it.
 CREATE TABLE ledgerx.dated_blocks (
     tenant_id uuid NOT NULL,

@@ -12,7 +12,7 @@ from ledgerx.events import EntryRecord
 from ledgerx.state import Sums
 from ledgerx_streams.projections.marks import Tail, extend
 
-POSTINGS_PER_BLOCK = 2_000
+POSTINGS_PER_BLOCK = 1_000
 
 _queries = Queries("ledgerx_streams", "sql/dated.sql")
 
