@@ -42,12 +42,12 @@ def searchable(text: str | None) -> list[tuple[str, str]]:
     They are the first 64 at the top level, in the order of the text, that are strings, integers or booleans and whose
     name and value have at most 255 characters each.
     """
-    if text is None:
-        return []
+    # What is no such text is Postgres's to refuse: one bad command must not fail the batch that it came with.
+    value = None if text is None else json.loads(text, strict=False)
     members = (
-        (name, json.dumps(value, ensure_ascii=False))
-        for name, value in json.loads(text).items()
-        if isinstance(value, str | int)
+        (name, json.dumps(member, ensure_ascii=False))
+        for name, member in (value.items() if isinstance(value, dict) else ())
+        if isinstance(member, str | int)
     )
     fitting = (member for member in members if max(map(len, member)) <= MAX_SEARCHABLE_CHARACTERS)
     return list(itertools.islice(fitting, MAX_SEARCHABLE_MEMBERS))
