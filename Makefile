@@ -52,8 +52,8 @@ clean: ## Remove what was installed and cached here, but not the data in .ledger
 	rm -rf $(VENV) dist build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 lock: $(UV) ## Write the lock files anew; ARGS=--upgrade takes newer versions
-	$(UV_COMPILE) $(ARGS) -o requirements.lock pyproject.toml
-	$(UV_COMPILE) $(ARGS) --extra embedded -c requirements.lock -o requirements-embedded.lock pyproject.toml
+	$(UV_COMPILE) $(ARGS) --extra valkey -o requirements.lock pyproject.toml
+	$(UV_COMPILE) $(ARGS) --extra valkey --extra embedded -c requirements.lock -o requirements-embedded.lock pyproject.toml
 	$(UV_COMPILE) $(ARGS) --group build -c requirements-embedded.lock -o requirements-build.lock
 	$(UV_COMPILE) $(ARGS) --group dev -c requirements-embedded.lock -c requirements-build.lock -o requirements-dev.lock \
 		pyproject.toml

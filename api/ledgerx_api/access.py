@@ -1,35 +1,59 @@
-"""Who may call what: finds the principal of a request and checks the route's scope.
+"""Who may call what: finds the principal of a request and checks what the route asks for.
 
 A route says its scope in `opt`, as in `@get("/v1/accounts", **requires(Scope.LEDGER_READ))`; a route that says nothing
-is open to all. The table of routes and scopes is therefore data of the application. This is a middleware and not a
-guard because Litestar copies the route handler for guards at every request.
+is open to all. The table of routes, scopes and roles is therefore data of the application. This is a middleware and not
+a guard because Litestar copies the route handler for guards at every request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Receive, Send
 from litestar.types import Scope as AsgiScope
 
 from ledgerx.errors import Forbidden, Unauthenticated
+from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.tokens import Principal, Tokens
 
-_OPT = "scope"
+OPT = "access"
 _AUTHORIZATION = b"authorization"
 SECURITY_SCHEME = "token"
 
 
-def requires(scope: Scope, answers: Mapping[int, ResponseSpec] | None = None) -> dict[str, Any]:
-    """Keyword arguments of a route handler that only principals with `scope` (or `admin`) may call.
+class Access(msgspec.Struct, frozen=True):
+    """What a route asks for: `scope` of anybody but members, or one of `roles`."""
 
-    `answers` are those of the OpenAPI document beside the problems that any route may answer.
+    scope: Scope | None
+    roles: frozenset[Role]
+
+    def __str__(self) -> str:
+        wanted = [f"the scope {self.scope}"] if self.scope else []
+        return " or ".join(wanted + [f"the role {role}" for role in sorted(self.roles)])
+
+    def allows(self, principal: Principal) -> bool:
+        """Whether `principal` may call the route."""
+        if principal.role in self.roles:
+            return True
+        if self.scope is None or principal.role is Role.MEMBER:
+            return False
+        return self.scope in principal.scopes or Scope.ADMIN in principal.scopes
+
+
+def requires(
+    scope: Scope | None, answers: Mapping[int, ResponseSpec] | None = None, *, roles: Iterable[Role] = ()
+) -> dict[str, Any]:
+    """Keyword arguments of a route handler that only principals with `scope` (or `admin`), or one of `roles`, may call.
+
+    A route that opens itself to members shows them only what `Principal.confined_to` lets them see. `answers` are those
+    of the OpenAPI document beside the problems that any route may answer.
     """
     return {
-        "opt": {_OPT: scope},
-        "security": [{SECURITY_SCHEME: [scope.value]}],
+        "opt": {OPT: Access(scope, frozenset(roles))},
+        "security": [{SECURITY_SCHEME: [] if scope is None else [scope.value]}],
         "responses": {**PROBLEMS, **(answers or {})},
     }
 
@@ -38,23 +62,24 @@ def authorised_by(tokens: Tokens) -> Callable[[ASGIApp], ASGIApp]:
     """The middleware that leaves the principal of a request in `request.user`, or refuses it."""
 
     def middleware(app: ASGIApp) -> ASGIApp:
-        async def authorise(scope: AsgiScope, receive: Receive, send: Send) -> None:
-            wanted = scope["route_handler"].opt.get(_OPT)
+        async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
+            wanted = scope["route_handler"].opt.get(OPT)
             if wanted is not None:
-                scope["user"] = _principal(scope, wanted, tokens)
+                scope["user"] = authorise(scope, wanted, tokens)
             await app(scope, receive, send)
 
-        return authorise
+        return guarded
 
     return middleware
 
 
-def _principal(scope: AsgiScope, wanted: Scope, tokens: Tokens) -> Principal:
+def authorise(scope: AsgiScope, wanted: Access, tokens: Tokens) -> Principal:
+    """The principal of a request to a route that wants `wanted`. Raises `Unauthenticated` and `Forbidden`."""
     header = next((value for name, value in scope["headers"] if name == _AUTHORIZATION), b"")
     scheme, _, token = header.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("send an access token: Authorization: Bearer <token>")
     principal = tokens.verify(token.strip())
-    if wanted not in principal.scopes and Scope.ADMIN not in principal.scopes:
-        raise Forbidden(f"this needs the scope {wanted}")
+    if not wanted.allows(principal):
+        raise Forbidden(f"this needs {wanted}")
     return principal

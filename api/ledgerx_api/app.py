@@ -2,66 +2,128 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import psycopg
 import structlog
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
+from litestar.types import Scope
 
 from ledgerx import __version__, database
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
+from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
-from ledgerx_api import access, metrics, problems, tracing
-from ledgerx_api.routes import accounts, auth, balances, health, statements, summaries, transactions
+from ledgerx.passwords import Passwords
+from ledgerx_api import access, addresses, metrics, problems, tracing
+from ledgerx_api.event_streams import EventStreams
+from ledgerx_api.head_watch import HeadWatch
+from ledgerx_api.rate_limits import RateLimiter
+from ledgerx_api.routes import (
+    account_changes,
+    accounts,
+    audit,
+    auth,
+    balances,
+    batches,
+    clients,
+    events,
+    health,
+    login,
+    statements,
+    summaries,
+    transactions,
+    users,
+)
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
 
 _log = structlog.get_logger()
 _ASSETS = "/docs/assets"
+# How long the start waits for a database; without one the process serves all the same, and is not ready.
+_PARTITIONS_WAIT_S = 5
 
 
 def create_app(settings: ApiSettings) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keyset cannot be read."""
+    """The application. Raises `ConfigurationError` when the keyset cannot be read.
+
+    `state.streams` are the streams to close before its server waits for the end of all requests.
+    """
     keyset = read_keyset(settings.keys)
     tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
-    engine = Engine(pool)
+    trusted_proxies = addresses.networks(settings.trusted_proxies)
+    limiter = RateLimiter(settings, trusted_proxies)
+    engine = Engine(pool, max_accounts=settings.max_accounts or None)
+    passwords = Passwords()
+
+    def address_of(scope: Scope) -> str | None:
+        address = addresses.address_of(scope, trusted_proxies)
+        return None if address is None else str(address)
+
+    watch = HeadWatch(partial(read_head_seqs, pool))
+    streams = EventStreams(pool, watch, max_streams=settings.event_streams)
+    partitions_made = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         await pool.open()
-        partitions = asyncio.create_task(keep_partitions_ahead(pool.connection))
+        tasks = [
+            asyncio.create_task(keep_partitions_ahead(pool.connection, partitions_made)),
+            asyncio.create_task(watch.run()),
+        ]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(partitions_made.wait(), _PARTITIONS_WAIT_S)
         _log.info("started", version=__version__)
         yield
-        partitions.cancel()
+        for task in tasks:
+            task.cancel()
         await engine.drain()
+        passwords.close()
         await pool.close()
+        await limiter.close()
         _log.info("drained and stopped")
 
     return Litestar(
         route_handlers=[
             *auth.routes(pool, tokens, keyset),
-            *accounts.routes(pool, engine),
+            *accounts.routes(pool),
             *balances.routes(pool),
             *statements.routes(pool),
             *summaries.routes(pool),
+            *account_changes.routes(pool, engine),
+            *login.routes(
+                pool,
+                tokens,
+                passwords,
+                default_tenant=settings.default_tenant,
+                refresh_token_ttl_s=settings.refresh_token_ttl_s,
+                address_of=address_of,
+            ),
+            *users.routes(pool, passwords, address_of=address_of),
+            *clients.routes(pool, address_of=address_of),
+            *audit.routes(pool),
             *transactions.routes(pool, engine),
-            *health.routes(pool),
+            *batches.routes(engine, limiter),
+            *events.routes(pool, streams, tokens),
+            *health.routes(pool, partitions_made),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
-        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens)],
+        state=State({"streams": streams}),
+        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens), limiter.limited],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,
@@ -84,7 +146,10 @@ def _openapi() -> OpenAPIConfig:
         components=Components(
             security_schemes={
                 access.SECURITY_SCHEME: SecurityScheme(
-                    type="http", scheme="bearer", bearer_format="JWT", description="From POST /v1/auth/token."
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="From POST /v1/auth/login or /v1/auth/token.",
                 )
             }
         ),

@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
@@ -19,17 +20,9 @@ class JsonBody(AbstractDTO[T]):
 
     def decode_bytes(self, value: bytes) -> Any:
         """Decode a body. Raises `UnsupportedMediaType`, `Malformed`, `InvalidField` and `InvalidAmount`."""
-        media_type = self.asgi_connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
+        if media_type_of(self.asgi_connection) != "application/json":
             raise UnsupportedMediaType("send the body as application/json")
-        try:
-            return _decoder(self.model_type).decode(value)
-        except msgspec.ValidationError as error:
-            raise _invalid(str(error)) from None
-        except (msgspec.DecodeError, UnicodeError):
-            raise Malformed("the body is not JSON in UTF-8") from None
-        except RecursionError:
-            raise Malformed("the body nests too deep") from None
+        return decode_json(self.model_type, value)
 
     @classmethod
     def create_for_field_definition(cls, *_args: Any, **_kwargs: Any) -> None:
@@ -43,6 +36,24 @@ class JsonBody(AbstractDTO[T]):
         del handler_id
         schema: Reference | Schema = schema_creator.for_field_definition(field_definition)
         return schema
+
+
+def media_type_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The media type of a request's body, without parameters."""
+    return connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def decode_json(model_type: type[T], value: bytes) -> T:
+    """Decode JSON. Raises `Malformed`, `InvalidField` and `InvalidAmount`."""
+    try:
+        decoded: T = _decoder(model_type).decode(value)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeError):
+        raise Malformed("the body is not JSON in UTF-8") from None
+    except RecursionError:
+        raise Malformed("the body nests too deep") from None
+    return decoded
 
 
 @cache

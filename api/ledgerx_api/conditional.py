@@ -8,6 +8,8 @@ from litestar import Request
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
+from ledgerx_api.preconditions import etag
+
 _UNCHANGED = ResponseSpec(None, generate_examples=False, description="Not changed: `If-None-Match` names its `ETag`.")
 
 
@@ -19,10 +21,10 @@ def answers(kind: Any, description: str) -> dict[int, ResponseSpec]:
 def answer(request: Request[Any, Any, Any], shown: Any, *, version: int | None = None) -> ASGIResponse:
     """`shown` as JSON under a strong tag: its `version` if it has one, otherwise a hash of the very bytes."""
     body = msgspec.json.encode(shown)
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32] if version is None else version}"'
+    tag = etag(hashlib.sha256(body).hexdigest()[:32] if version is None else version)
     # A cache may keep it for its user, and has to ask each time.
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if _names(request.headers.get("if-none-match"), tag):
+    headers = {**tag, "Cache-Control": "private, no-cache"}
+    if _names(request.headers.get("if-none-match"), tag["ETag"]):
         return ASGIResponse(body=b"", headers=headers, media_type="application/json", status_code=304)
     return ASGIResponse(body=body, headers=headers, media_type="application/json", status_code=200)
 

@@ -8,6 +8,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # A client that takes longer to send the head of a request, or pauses longer in its body, is slow on purpose.
 MAX_SILENCE_S = 10.0
+# A client that takes nothing of its answer for longer holds memory, and a place among the event streams.
+MAX_STALL_S = 30.0
 # The request line and all headers.
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -19,7 +21,8 @@ _log = structlog.get_logger()
 class GuardedConnection(HttpToolsProtocol):
     """Closes a connection whose head does not come whole in `MAX_SILENCE_S`, or whose body stops for so long.
 
-    A head of more than `MAX_HEAD_BYTES` is answered with 431. Requests that come in one piece cost no timer.
+    One whose client takes nothing of its answer is cut off after `MAX_STALL_S`. A head of more than `MAX_HEAD_BYTES` is
+    answered with 431. Requests that come in one piece cost no timer.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -27,6 +30,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._in_head = self._in_body = False
         self._head_bytes = 0
         self._silence: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for the first request."""
@@ -34,8 +38,9 @@ class GuardedConnection(HttpToolsProtocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._stop_waiting()
+        self._stop_stalling()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -71,6 +76,31 @@ class GuardedConnection(HttpToolsProtocol):
         """Its body is whole."""
         self._in_body = False
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client is slower than the answer."""
+        super().pause_writing()
+        self._watch_progress()
+
+    def resume_writing(self) -> None:
+        """It has taken most of what waited."""
+        super().resume_writing()
+        self._stop_stalling()
+
+    def _stop_stalling(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _watch_progress(self) -> None:
+        self._stall = self.loop.call_later(MAX_STALL_S, self._cut_off, self.transport.get_write_buffer_size())
+
+    def _cut_off(self, unsent_before_bytes: int) -> None:
+        if self.transport.get_write_buffer_size() < unsent_before_bytes:
+            self._watch_progress()
+            return
+        _log.info("cut off a client that does not read", client=self.client[0] if self.client else None)
+        self.transport.abort()
 
     def _wait(self) -> None:
         self._silence = self.loop.call_later(MAX_SILENCE_S, self._give_up)

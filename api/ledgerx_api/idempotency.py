@@ -1,6 +1,7 @@
 """The header `Idempotency-Key` (IETF draft-ietf-httpapi-idempotency-key-header) and the fingerprint of a request."""
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -40,5 +41,10 @@ def fingerprint(operation: str, target: str, actor: str, body: bytes) -> bytes:
     except (msgspec.DecodeError, UnicodeError):
         # Metadata is not looked into before: there may be more to find than the body's own type told.
         raise Malformed("the body holds a number out of range, or is not UTF-8") from None
+    return fingerprint_of(operation, target, actor, content)
+
+
+def fingerprint_of(operation: str, target: str, actor: str, content: Any) -> bytes:
+    """`fingerprint` for a body that is decoded already."""
     canonical = msgspec.json.encode((_VERSION, operation, target, actor, content), order="deterministic")
     return hashlib.sha256(canonical).digest()[:16]

@@ -17,6 +17,7 @@ from ledgerx.errors import (
     LedgerError,
     Malformed,
     NotFound,
+    RateLimited,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -60,9 +61,11 @@ PROBLEMS = {
         403: "The credentials do not reach this.",
         404: "There is no such thing in this tenant.",
         409: "The present state does not allow it.",
+        412: "It was changed since the version that `If-Match` names.",
         413: "The body is too large.",
         415: "The body is of another media type.",
         422: "The request breaks a rule; `code` says which.",
+        429: "A rate limit is used up: come again after `Retry-After` seconds.",
         503: "Not now: retry with the same key after `Retry-After` seconds.",
     }.items()
 }
@@ -87,7 +90,7 @@ def answer(_request: Request[Any, Any, Any], error: LedgerError) -> Response[byt
     if isinstance(error, Unauthenticated):
         wrong_token = ', error="invalid_token"' if isinstance(error, InvalidToken) else ""
         headers["WWW-Authenticate"] = f'Bearer realm="ledgerx"{wrong_token}'
-    if isinstance(error, Unavailable):
+    if isinstance(error, RateLimited | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
     body = msgspec.json.encode(problem_of(error))
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=headers)

@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ledgerx.commands import Direction, Line, OpenAccount, Post
-from ledgerx.errors import InvalidField
-from ledgerx.journal import AccountState, AccountType, Entry, Layer
+from ledgerx.commands import Direction, OpenAccount, UpdateAccount
+from ledgerx.journal import RESOLUTIONS, AccountState, AccountType, Entry, Kind, Layer
 from ledgerx.metadata import canonical_metadata
 from ledgerx.money import from_minor
-from ledgerx.reading import AccountLine, AccountRecord
+from ledgerx.outcomes import Recorded, Replayed
+from ledgerx.reading import AccountLine, AccountRecord, LinkedEntry
 from ledgerx.state import Balance as BalanceNow
-from ledgerx_api.parameters import utc
 
 Code = Annotated[
     str,
@@ -33,11 +32,12 @@ Amount = Annotated[
     ),
 ]
 # Postgres stores no NUL; whoever sends one is told so before the engine is troubled.
-_NO_NUL = r"^[^\x00]*$"
+NO_NUL = r"^[^\x00]*$"
 Asset = Annotated[
-    str, Meta(min_length=1, max_length=32, pattern=_NO_NUL, description="An asset, such as USD.", examples=["USD"])
+    str, Meta(min_length=1, max_length=32, pattern=NO_NUL, description="An asset, such as USD.", examples=["USD"])
 ]
-Text = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
+Text = Annotated[str, Meta(min_length=1, max_length=255, pattern=NO_NUL)]
+_LAYERS = {layer: layer.name.lower() for layer in Layer}
 Metadata = Annotated[
     msgspec.Raw,
     Meta(
@@ -47,7 +47,8 @@ Metadata = Annotated[
 ]
 
 
-def _no_metadata() -> msgspec.Raw:
+def no_metadata() -> msgspec.Raw:
+    """What stands for metadata that was not given."""
     return msgspec.Raw(b"null")
 
 
@@ -59,7 +60,21 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     type: AccountType
     min_balance: Amount | None = None
     max_balance: Amount | None = None
-    metadata: Metadata = msgspec.field(default_factory=_no_metadata)
+    owner: Text | None = None
+    metadata: Metadata = msgspec.field(default_factory=no_metadata)
+
+
+class AccountChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of an account; what is left out stays. A frozen account takes no postings.
+
+    Limits must hold for the present balance; null takes one away. `metadata` replaces all of it.
+    """
+
+    min_balance: Amount | UnsetType | None = UNSET
+    max_balance: Amount | UnsetType | None = UNSET
+    frozen: bool | UnsetType = UNSET
+    owner: Text | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType = UNSET
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,44 +88,21 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     min_balance: str | None
     max_balance: str | None
+    owner: str | None
     metadata: msgspec.Raw | None
     opened_at: datetime
     version: int
 
 
-class NewPosting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of a transaction to record; a stated asset must be the account's."""
-
-    account: Text
-    direction: Direction
-    amount: Amount
-    asset: Asset | None = None
-
-
-class NewTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A transaction to record: `postings`, or the short form `debit`, `credit` and `amount` for two lines."""
-
-    postings: Annotated[list[NewPosting], Meta(min_length=2, max_length=1000)] | UnsetType = UNSET
-    debit: Text | UnsetType = UNSET
-    credit: Text | UnsetType = UNSET
-    amount: Amount | UnsetType = UNSET
-    asset: Asset | None = None
-    kind: Literal["post"] = "post"
-    reference: Text | None = None
-    category: Text | None = None
-    description: Annotated[str, Meta(max_length=1000, pattern=_NO_NUL)] | None = None
-    metadata: Metadata = msgspec.field(default_factory=_no_metadata)
-    effective_at: datetime | None = None
-
-
 class Posting(msgspec.Struct, frozen=True):
-    """One line of a transaction."""
+    """One line of a transaction. The `layer` of a line that is not posted is `pending_debit` or `pending_credit`."""
 
     account: str
     direction: Direction
     amount: str
     asset: str
     scale: int
+    layer: str | UnsetType = UNSET
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +117,10 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """A recorded transaction; `id` is its number in the tenant's journal and `hash` its link in the chain (base64).
 
-    `balances` are those of the accounts with limits that it touched, as it left them; only its first answer has them.
+    `target` is the transaction that it resolves or reverses. `balances` are those of the accounts with limits that it
+    touched, as it left them; only its first answer has them. The links `resolved_by`, `reversed_by` and `amended_by`,
+    at most 100 in all, come with a single transaction. With `dry_run` nothing was recorded, and `id`, `recorded_at`
+    and `hash` are what they would be now.
     """
 
     id: int
@@ -140,7 +135,13 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     idempotency_key: str | None
     hash: bytes
+    target: int | UnsetType = UNSET
+    expires_at: datetime | UnsetType = UNSET
     balances: dict[str, Balance] | UnsetType = UNSET
+    resolved_by: int | UnsetType = UNSET
+    reversed_by: list[int] | UnsetType = UNSET
+    amended_by: list[int] | UnsetType = UNSET
+    dry_run: bool | UnsetType = UNSET
 
 
 class AccountPosting(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,37 +168,22 @@ def open_account(data: NewAccount, **command: Any) -> OpenAccount:
         type=data.type,
         min_balance=data.min_balance,
         max_balance=data.max_balance,
-        metadata=_canonical(data.metadata),
+        owner=data.owner,
+        metadata=canonical(data.metadata),
         **command,
     )
 
 
-def post(data: NewTransaction, **command: Any) -> Post:
-    """The command behind `NewTransaction`; `command` are the fields of `Command`.
-
-    Raises `InvalidField` when it is neither of the two forms, or a member cannot be kept.
-    """
-    return Post(
-        lines=_lines(data),
-        reference=data.reference,
-        category=data.category,
-        description=data.description,
-        metadata=_canonical(data.metadata),
-        effective_at=utc(data.effective_at, "effective_at"),
+def update_account(code: str, data: AccountChanges, **command: Any) -> UpdateAccount:
+    """The command behind `AccountChanges`; `command` are the fields of `Command`, and `if_versions`."""
+    return UpdateAccount(
+        code=code,
+        min_balance=data.min_balance,
+        max_balance=data.max_balance,
+        frozen=data.frozen,
+        owner=data.owner,
+        metadata=UNSET if data.metadata is UNSET else canonical(data.metadata) or "{}",
         **command,
-    )
-
-
-def _lines(data: NewTransaction) -> tuple[Line, ...]:
-    if data.postings is not UNSET:
-        if data.debit is not UNSET or data.credit is not UNSET or data.amount is not UNSET or data.asset is not None:
-            raise InvalidField("send either postings, or debit, credit and amount")
-        return tuple([Line(line.account, line.direction, line.amount, line.asset) for line in data.postings])
-    if data.debit is UNSET or data.credit is UNSET or data.amount is UNSET:
-        raise InvalidField("send postings, or all of debit, credit and amount")
-    return (
-        Line(data.debit, Direction.DEBIT, data.amount, data.asset),
-        Line(data.credit, Direction.CREDIT, data.amount, data.asset),
     )
 
 
@@ -214,8 +200,8 @@ def opened_account(entry: Entry) -> Account:
     return _account(state, entry.metadata, entry.recorded_at, entry.seq)
 
 
-def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | None = None) -> Transaction:
-    """A transaction as the API shows it."""
+def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | None = None, **more: Any) -> Transaction:
+    """A transaction as the API shows it; `more` are further members."""
     return Transaction(
         id=entry.seq,
         kind=entry.kind,
@@ -227,17 +213,42 @@ def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | N
         metadata=_raw(entry.metadata),
         postings=[
             Posting(
-                line.account, _direction(line.amount), from_minor(abs(line.amount), line.scale), line.asset, line.scale
+                line.account,
+                _direction(line.amount),
+                from_minor(abs(line.amount), line.scale),
+                line.asset,
+                line.scale,
+                UNSET if line.layer is Layer.POSTED else _LAYERS[line.layer],
             )
             for line in entry.postings
         ],
         actor=entry.actor,
         idempotency_key=entry.idempotency_key,
         hash=entry.hash,
+        target=UNSET if entry.target_seq is None else entry.target_seq,
+        expires_at=UNSET if entry.expires_at is None else entry.expires_at,
         balances=UNSET
         if balances is None
         else {code: shown_balance(now, scale) for code, (now, scale) in balances.items()},
+        **more,
     )
+
+
+def outcome(found: Recorded | Replayed, *, dry_run: bool = False) -> Transaction:
+    """The transaction that a command made, or would have made."""
+    balances = found.balances if isinstance(found, Recorded) else None
+    return transaction(found.entry, balances, dry_run=True if dry_run else UNSET)
+
+
+def linked_transaction(found: LinkedEntry) -> Transaction:
+    """A transaction with what became of it."""
+    links: dict[str, Any] = {}
+    for seq, kind in found.links:
+        if kind in RESOLUTIONS:
+            links["resolved_by"] = seq
+        else:
+            links.setdefault("reversed_by" if kind is Kind.REVERSE else "amended_by", []).append(seq)
+    return transaction(found.entry, **links)
 
 
 def account_posting(line: AccountLine, scale: int) -> AccountPosting:
@@ -247,7 +258,7 @@ def account_posting(line: AccountLine, scale: int) -> AccountPosting:
         kind=line.kind,
         direction=_direction(line.amount),
         amount=from_minor(abs(line.amount), scale),
-        layer=Layer(line.layer).name.lower(),
+        layer=_LAYERS[line.layer],
         recorded_at=line.recorded_at,
         effective_at=line.effective_at or line.recorded_at,
         reference=line.reference,
@@ -255,6 +266,11 @@ def account_posting(line: AccountLine, scale: int) -> AccountPosting:
         description=line.description,
         balance=shown_balance(line.running, scale),
     )
+
+
+def canonical(metadata: msgspec.Raw) -> str | None:
+    """What is kept of a given metadata member; None for null. Raises `InvalidField`."""
+    return None if bytes(metadata) == b"null" else canonical_metadata(bytes(metadata))
 
 
 def shown_balance(now: BalanceNow, scale: int) -> Balance:
@@ -272,10 +288,6 @@ def shown_amounts(now: BalanceNow, scale: int) -> dict[str, str]:
     }
 
 
-def _canonical(metadata: msgspec.Raw) -> str | None:
-    return None if bytes(metadata) == b"null" else canonical_metadata(bytes(metadata))
-
-
 def _account(state: AccountState, metadata: str | None, opened_at: datetime, version: int) -> Account:
     return Account(
         code=state.account,
@@ -286,6 +298,7 @@ def _account(state: AccountState, metadata: str | None, opened_at: datetime, ver
         status=state.status,
         min_balance=_limit(state.min_balance, state.scale),
         max_balance=_limit(state.max_balance, state.scale),
+        owner=state.owner,
         metadata=_raw(metadata),
         opened_at=opened_at,
         version=version,

@@ -6,7 +6,7 @@ Everything happens on that loop, so requests that arrive together meet in one ba
 import asyncio
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -52,7 +52,8 @@ async def _serve(settings: ApiSettings, app: Litestar) -> None:
             proxy_headers=False,
             backlog=1024,
             timeout_graceful_shutdown=round(PATIENCE_S) + 5,
-        )
+        ),
+        app.state.streams.close,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,11 +62,19 @@ async def _serve(settings: ApiSettings, app: Litestar) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that ends well on a signal; uvicorn's own sends itself the signal again once it is done."""
+    """A server that ends well on a signal; uvicorn's own sends itself the signal again once it is done.
+
+    `close_streams` ends what would never end by itself.
+    """
+
+    def __init__(self, config: uvicorn.Config, close_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._close_streams = close_streams
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     def stop(self) -> None:
+        self._close_streams()
         self.should_exit = True

@@ -1,17 +1,23 @@
 """Settings of the API."""
 
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from ledgerx.settings import Secret
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Read from `LEDGERX_DATABASE_URL`, `LEDGERX_KEYS` and so on.
 
     `database_url` logs in as `ledgerx_api`; `keys` is the keyset file of `ledgerx.keys`; `token_ttl_s` is the life of
-    an access token in seconds; `database_connections` bounds the pool, and so the batches in flight.
+    an access token in seconds, `refresh_token_ttl_s` that of a log-in; who logs in may leave out the tenant if it is
+    `default_tenant`; `database_connections` bounds the pool, and so the batches in flight. Rate limits are costs in a
+    window of `rate_limit_window_s` seconds. Of the limits and of `max_accounts`, 0 is none.
+    `event_streams` bounds the streams that are open at the same time.
     """
 
     database_url: Secret
@@ -21,6 +27,16 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = "ledgerx"
     audience: str = "ledgerx"
     token_ttl_s: int = 900
+    refresh_token_ttl_s: int = 2_592_000
+    default_tenant: str | None = None
     database_connections: int = 8
     max_body_bytes: int = 1024 * 1024
+    max_accounts: Count = 10_000_000
+    rate_limit_url: Secret | None = None
+    rate_limit_window_s: Annotated[int, msgspec.Meta(ge=1)] = 60
+    rate_limit_tenant: Count = 1_200_000
+    rate_limit_client: Count = 1_200_000
+    rate_limit_address: Count = 600
+    trusted_proxies: str | None = None
+    event_streams: int = 100
     log_level: str = "INFO"

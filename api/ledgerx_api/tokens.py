@@ -13,19 +13,35 @@ import uuid_utils.compat as uuid_utils
 
 from ledgerx.errors import InvalidToken
 from ledgerx.keys import Keyset
+from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 
 _ALGORITHM = "EdDSA"
 _REMEMBERED = 10_000
 _LEEWAY_S = 5
+USER = "user:"
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks: `actor` is what the journal records, such as `client:<client id>`."""
+    """Who asks: `actor` is what the journal records, `client:<client id>` or `user:<user id>`.
+
+    A person has a `role`, a client has none.
+    """
 
     tenant_id: UUID
     actor: str
     scopes: frozenset[Scope]
+    role: Role | None = None
+
+    @property
+    def user_id(self) -> UUID | None:
+        """The person's id; None for a client."""
+        return None if self.role is None else UUID(self.actor.removeprefix(USER))
+
+    @property
+    def confined_to(self) -> UUID | None:
+        """The user beside whose accounts this principal sees none; None for who sees all of the tenant."""
+        return self.user_id if self.role is Role.MEMBER else None
 
 
 class Tokens:
@@ -51,6 +67,8 @@ class Tokens:
             "exp": now + self.ttl_s,
             "jti": str(uuid_utils.uuid7()),
         }
+        if principal.role is not None:
+            claims["role"] = principal.role
         headers = {"kid": self._keyset.current.kid, "typ": "at+jwt"}
         return jwt.encode(claims, self._keyset.signing_key, algorithm=_ALGORITHM, headers=headers)
 
@@ -84,7 +102,8 @@ class Tokens:
                 options={"require": ["exp", "iat", "sub", "tid", "scope"]},
             )
             scopes = frozenset(map(Scope, claims["scope"].split()))
-            return Principal(UUID(claims["tid"]), claims["sub"], scopes), claims["exp"] + _LEEWAY_S
+            role = Role(claims["role"]) if "role" in claims else None
+            return Principal(UUID(claims["tid"]), claims["sub"], scopes, role), claims["exp"] + _LEEWAY_S
         except jwt.ExpiredSignatureError:
             raise InvalidToken("the access token has expired") from None
         except jwt.InvalidAudienceError:

@@ -14,61 +14,146 @@ import uuid_utils.compat as uuid_utils
 from ledgerx import events, rows
 from ledgerx.commands import AnyCommand
 from ledgerx.database import Connection, Queries, tenant_scope
-from ledgerx.decide import Decision, Outcome, decide
+from ledgerx.decide import Decision, decide
 from ledgerx.errors import NotFound
-from ledgerx.state import Account, Head, KnownKey, State, Sums
+from ledgerx.journal import Entry, Kind
+from ledgerx.outcomes import Outcome
+from ledgerx.state import Account, Head, KnownKey, State, Sums, Target
 
 _queries = Queries("ledgerx", "sql/posting.sql")
 _reading = Queries("ledgerx", "sql/reading.sql")
 
 
 async def run_batch(
-    connection: Connection, tenant_id: UUID, commands: Sequence[AnyCommand], *, clock: Callable[[], datetime]
+    connection: Connection,
+    tenant_id: UUID,
+    commands: Sequence[AnyCommand],
+    *,
+    clock: Callable[[], datetime],
+    atomic: bool = False,
+    max_accounts: int | None = None,
 ) -> Sequence[Outcome]:
-    """Decide and durably record `commands`; their outcomes are true once this returns.
+    """Decide and durably record `commands`, of an `atomic` batch all or none; their outcomes are true on return.
+
+    No more accounts are opened than `max_accounts` of the tenant; None is no limit.
 
     Raises `NotFound` for an unknown tenant and `psycopg.Error`; after an error of the connection nobody knows whether
     the batch was committed, and running the same commands again settles it.
     """
     async with tenant_scope(connection, tenant_id):
-        state = await _load(connection, tenant_id, commands)
-        decision = decide(state, commands, clock())
+        state = await _load(connection, tenant_id, commands, _queries.lock_head, max_accounts)
+        decision = decide(state, commands, clock(), atomic=atomic)
         if decision.entries:
             await _write(connection, tenant_id, state, decision, commands[0].traceparent)
     return decision.outcomes
 
 
-async def _load(connection: Connection, tenant_id: UUID, commands: Sequence[AnyCommand]) -> State:
+async def try_batch(
+    connection: Connection,
+    tenant_id: UUID,
+    commands: Sequence[AnyCommand],
+    *,
+    clock: Callable[[], datetime],
+    atomic: bool = False,
+    max_accounts: int | None = None,
+) -> Sequence[Outcome]:
+    """What `run_batch` would come to if nobody else wrote; nothing is locked or written, and no key is looked up."""
+    async with tenant_scope(connection, tenant_id, snapshot=True):
+        state = await _load(connection, tenant_id, commands, _queries.look_at_head, max_accounts, keys=False)
+    return decide(state, commands, clock(), atomic=atomic).outcomes
+
+
+def append_parameters(
+    tenant_id: UUID, previous_hash: bytes, entries: Sequence[Entry], traceparent: str | None
+) -> dict[str, Any]:
+    """The parameters of `append`, but the tenant's id, for entries that follow one with `previous_hash`."""
+    chunks = list(events.chunks(tenant_id, previous_hash, entries))
+    return {
+        **rows.entry_columns(entries),
+        **rows.posting_columns(entries),
+        "aggregatetype": events.AGGREGATE_JOURNAL,
+        "type": events.ENTRIES_RECORDED,
+        "traceparent": traceparent,
+        "outbox_id": [uuid_utils.uuid7() for _ in chunks],
+        "payload": [chunk.payload for chunk in chunks],
+        "first_seq": [chunk.first for chunk in chunks],
+        "last_seq": [chunk.last for chunk in chunks],
+        "head_seq": entries[-1].seq,
+        "head_hash": entries[-1].hash,
+        "head_recorded_at": entries[-1].recorded_at,
+    }
+
+
+async def _load(
+    connection: Connection,
+    tenant_id: UUID,
+    commands: Sequence[AnyCommand],
+    head_query: Any,
+    max_accounts: int | None,
+    *,
+    keys: bool = True,
+) -> State:
     async def run(query: Any, **parameters: Any) -> Any:
         return await connection.execute(query, {"tenant_id": tenant_id, **parameters}, binary=True)
 
-    head_cursor = await run(_queries.lock_head)
+    async def run_for(query: Any, name: str, wanted: Sequence[Any]) -> Any:
+        return await run(query, **{name: wanted}) if wanted else None
+
+    targets = rows.targets_of(commands)
+    wanted_keys = sorted({command.idempotency_key for command in commands}) if keys else []
+    head_cursor = await run(head_query)
     accounts_cursor = await run(_queries.load_accounts, codes=rows.codes_of(commands))
-    keys_cursor = await run(_queries.load_keys, keys=sorted({command.idempotency_key for command in commands}))
-    weighed = rows.weighed_codes_of(commands)
-    weighed_cursor = await run(_reading.sums, codes=weighed) if weighed else None
+    keys_cursor = await run_for(_queries.load_keys, "keys", wanted_keys)
+    weighed_cursor = await run_for(_reading.sums, "codes", rows.weighed_codes_of(commands))
+    versions_cursor = await run_for(_queries.load_versions, "codes", rows.versioned_codes_of(commands))
+    target_accounts_cursor = await run_for(_queries.load_target_accounts, "targets", targets)
+    resolutions_cursor = await run_for(_queries.load_resolutions, "targets", targets)
+    reversed_cursor = await run_for(_queries.load_reversed, "targets", targets)
+    target_entries = await rows.read_amended(connection, tenant_id, targets) if targets else []
 
     head_row = await head_cursor.fetchone()
     if head_row is None:
         raise NotFound("there is no such tenant")
+    *head, opened = head_row
     accounts: dict[str, Account] = {}
     sums: dict[int, Sums] = {}
-    for row in await accounts_cursor.fetchall():
+    for row in [*await _rows(accounts_cursor), *await _rows(target_accounts_cursor)]:
         account = rows.account(row)
         accounts[account.code] = account
-        if row[9] is not None:
-            sums[account.account_id] = rows.sums(row[9], row[10], row[11])
-    if weighed_cursor is not None:
-        for row in await weighed_cursor.fetchall():
-            sums.setdefault(row[0], rows.sums(row[7], row[8], row[9]))
-    seqs = [row[0] for row in await keys_cursor.fetchall()]
+        if row[10] is not None:
+            sums[account.account_id] = rows.sums(row[10], row[11], row[12])
+    for row in await _rows(weighed_cursor):
+        sums.setdefault(row[0], rows.sums(row[7], row[8], row[9]))
+    seqs = [row[0] for row in await _rows(keys_cursor)]
     known = await rows.read_entries(connection, tenant_id, seqs) if seqs else []
     return State(
-        head=Head(*head_row),
+        head=Head(*head),
         accounts=accounts,
         sums=sums,
         keys={str(entry.idempotency_key): KnownKey(entry.fingerprint or b"", entry) for entry in known},
+        targets=_targets(target_entries, await _rows(resolutions_cursor), await _rows(reversed_cursor)),
+        versions={row[0]: row[1] for row in await _rows(versions_cursor)},
+        accounts_left=None if max_accounts is None else max_accounts - opened,
     )
+
+
+async def _rows(cursor: Any) -> Sequence[rows.Row]:
+    found: Sequence[rows.Row] = [] if cursor is None else await cursor.fetchall()
+    return found
+
+
+def _targets(
+    entries: Sequence[Entry], resolutions: Sequence[rows.Row], reversals: Sequence[rows.Row]
+) -> dict[int, Target]:
+    resolved_by = {row[0]: row[1] for row in resolutions}
+    taken_back: dict[int, dict[tuple[int, int], int]] = {}
+    for seq, account_id, sign, amount in reversals:
+        taken_back.setdefault(seq, {})[account_id, int(sign)] = int(amount)
+    return {
+        entry.seq: Target(entry, resolved_by.get(entry.seq), taken_back.get(entry.seq, {}))
+        for entry in entries
+        if entry.postings
+    }
 
 
 async def _write(
@@ -78,31 +163,19 @@ async def _write(
         await connection.execute(query, {"tenant_id": tenant_id, **parameters})
 
     entries = decision.entries
-    head = decision.head
-    columns = rows.entry_columns(entries) | rows.posting_columns(entries)
-    await run(
-        _queries.append,
-        {**columns, "head_seq": head.seq, "head_hash": head.hash, "head_recorded_at": head.recorded_at},
-    )
-    if any(entry.metadata is not None for entry in entries):
-        await run(_queries.insert_metadata, rows.metadata_columns(entries))
+    await run(_queries.append, append_parameters(tenant_id, state.head.hash, entries, traceparent))
+    terms = rows.search_columns(entries)
+    if terms["seq"]:
+        await run(_queries.insert_search_terms, terms)
     if decision.accounts:
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)
         await run(_queries.delete_guarded, {"account_ids": unguarded})
+        await run(_queries.count_opened, {"opened": sum(entry.kind is Kind.OPEN_ACCOUNT for entry in entries)})
     if decision.sums:
         await run(_queries.upsert_guarded, rows.sums_columns(decision.sums))
-    for chunk in events.chunks(tenant_id, state.head.hash, entries):
-        await run(
-            _queries.insert_outbox,
-            {
-                "id": uuid_utils.uuid7(),
-                "aggregatetype": events.AGGREGATE_JOURNAL,
-                "aggregateid": str(tenant_id),
-                "type": events.ENTRIES_RECORDED,
-                "payload": chunk.payload,
-                "traceparent": traceparent,
-                "first_seq": chunk.first,
-                "last_seq": chunk.last,
-            },
-        )
+    if decision.opened_holds:
+        opened = decision.opened_holds
+        await run(_queries.insert_holds, {"seq": list(opened), "expires_at": list(opened.values())})
+    if decision.resolved_holds:
+        await run(_queries.delete_holds, {"seq": list(decision.resolved_holds)})

@@ -1,9 +1,11 @@
 """Commands: what a caller asks of the ledger, decoded and not yet decided."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ledgerx.journal import AccountType
 
@@ -41,15 +43,66 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
-class Post(Command, frozen=True, kw_only=True):
-    """Record a transaction. `metadata` is canonical JSON text (RFC 8785)."""
+class Transact(Command, frozen=True, kw_only=True):
+    """A command that makes a transaction, with what its caller says of it. `metadata` is canonical JSON (RFC 8785).
 
-    lines: tuple[Line, ...]
+    `if_versions` are the versions, by account code, at which accounts must stand: the number of the latest transaction
+    that touched each, 0 for none.
+    """
+
     reference: str | None = None
     category: str | None = None
     description: str | None = None
     metadata: str | None = None
     effective_at: datetime | None = None
+    if_versions: Mapping[str, int] = {}
+
+
+class Post(Transact, frozen=True, kw_only=True):
+    """Record a transaction."""
+
+    lines: tuple[Line, ...]
+
+
+class Hold(Post, frozen=True, kw_only=True):
+    """Reserve what a transaction would move, until it is captured, released, or past `expires_at`."""
+
+    expires_at: datetime | None = None
+
+
+class Capture(Transact, frozen=True, kw_only=True):
+    """Settle the hold `target`: whole, or only `lines` of it; the rest is released."""
+
+    target: int
+    lines: tuple[Line, ...] | None = None
+
+
+class Release(Transact, frozen=True, kw_only=True):
+    """Give up the hold `target`."""
+
+    target: int
+
+
+class Expire(Transact, frozen=True, kw_only=True):
+    """Give up the hold `target`, which is past its time."""
+
+    target: int
+
+
+class Reverse(Transact, frozen=True, kw_only=True):
+    """Take back the transaction `target`: all that is left of it, or only `lines` of it."""
+
+    target: int
+    lines: tuple[Line, ...] | None = None
+
+
+class Amend(Command, frozen=True, kw_only=True):
+    """Give the transaction `target` other annotations; those that are UNSET stay."""
+
+    target: int
+    category: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    metadata: str | UnsetType | None = UNSET
 
 
 class OpenAccount(Command, frozen=True, kw_only=True):
@@ -60,33 +113,32 @@ class OpenAccount(Command, frozen=True, kw_only=True):
     type: AccountType
     min_balance: str | None = None
     max_balance: str | None = None
+    owner: str | None = None
     metadata: str | None = None
 
 
-class LimitAccount(Command, frozen=True, kw_only=True):
-    """Set both limits of an account to these values; None takes a limit away."""
+class UpdateAccount(Command, frozen=True, kw_only=True):
+    """Change an account; what is UNSET stays. `frozen` accounts take no postings.
+
+    `if_versions` are versions of which the account must stand at one: the number of its latest account entry.
+    """
 
     code: str
-    min_balance: str | None
-    max_balance: str | None
-
-
-class FreezeAccount(Command, frozen=True, kw_only=True):
-    """Stop an account from taking postings."""
-
-    code: str
-
-
-class UnfreezeAccount(Command, frozen=True, kw_only=True):
-    """Let a frozen account take postings again."""
-
-    code: str
+    min_balance: str | UnsetType | None = UNSET
+    max_balance: str | UnsetType | None = UNSET
+    frozen: bool | UnsetType = UNSET
+    owner: str | UnsetType | None = UNSET
+    metadata: str | UnsetType = UNSET
+    if_versions: frozenset[int] | None = None
 
 
 class CloseAccount(Command, frozen=True, kw_only=True):
-    """Close an account for good; every layer of it must be zero."""
+    """Close an account for good; every layer of it must be zero. `if_versions` as in `UpdateAccount`."""
 
     code: str
+    if_versions: frozenset[int] | None = None
 
 
-AnyCommand = Post | OpenAccount | LimitAccount | FreezeAccount | UnfreezeAccount | CloseAccount
+TargetCommand = Capture | Release | Expire | Reverse | Amend
+AccountCommand = OpenAccount | UpdateAccount | CloseAccount
+AnyCommand = Post | Hold | TargetCommand | AccountCommand

@@ -6,7 +6,7 @@ They say once more what the edge and `decide` check; who meets one of these erro
 import psycopg
 import structlog
 
-from ledgerx.errors import AccountExists, InvalidField, LedgerError, Malformed
+from ledgerx.errors import AccountExists, HoldAlreadyResolved, InvalidField, LedgerError, Malformed
 
 _log = structlog.get_logger()
 
@@ -17,6 +17,7 @@ _ERRORS: dict[str, tuple[type[LedgerError], str]] = {
     "accounts_limits_check": (InvalidField, "min_balance is above max_balance"),
     "postings_amount_check": (InvalidField, "an amount is not zero"),
     "postings_line_check": (InvalidField, "a transaction has at most 1,000 postings"),
+    "entries_resolution": (HoldAlreadyResolved, "the hold is resolved already"),
 }
 
 

@@ -94,7 +94,7 @@ def pool(url: str, *, application_name: str, max_size: int, min_size: int = 1, d
 
 @asynccontextmanager
 async def tenant_scope(
-    connection: Connection, tenant_id: UUID, *, read_only: bool = False
+    connection: Connection, tenant_id: UUID, *, read_only: bool = False, snapshot: bool = False
 ) -> AsyncIterator[Connection]:
     """A pipelined transaction (READ COMMITTED) that sees and writes the rows of one tenant only.
 
@@ -102,12 +102,13 @@ async def tenant_scope(
     ends, so a block that only executes costs one round trip; its results are there to fetch afterwards.
 
     A `read_only` scope is the implicit transaction of a pipeline, which spares two statements. It must not write: what
-    was written before an error in the block would stay.
+    was written before an error in the block would stay. The statements of a `snapshot` see one moment and cannot write.
     """
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if snapshot else "BEGIN"
     try:
         async with connection.pipeline():
             if not read_only:
-                await connection.execute("BEGIN")
+                await connection.execute(begin)
             await connection.execute("SELECT set_config('ledgerx.tenant', %s, true)", (str(tenant_id),))
             yield connection
             if not read_only:

@@ -20,15 +20,15 @@ from prometheus_client import Counter, Gauge, Histogram
 from psycopg import errors as pg
 from psycopg_pool import PoolTimeout
 
-from ledgerx.batch import run_batch
+from ledgerx.batch import run_batch, try_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.constraints import domain_error
 from ledgerx.database import Pool
-from ledgerx.decide import Outcome, Refused
 from ledgerx.errors import LedgerError, Overloaded, Unavailable
+from ledgerx.outcomes import Outcome, Refused
 
 MAX_BATCH = 500
-MAX_WAITING = 10_000
+MAX_WAITING = 20_000
 # How long a command is tried for; then the caller is told to try again with the same key.
 PATIENCE_S = 15.0
 _PAUSE_S = 0.1
@@ -51,14 +51,15 @@ _RETRIES = Counter("ledgerx_engine_retries_total", "Batches run again, by reason
 
 
 class _Waiter:
-    """A command and the caller that waits for its outcome."""
+    """A command and the caller that waits for its outcome. `atomic` is how many commands stand or fall together."""
 
-    __slots__ = ("command", "deadline", "future")
+    __slots__ = ("atomic", "command", "deadline", "future")
 
-    def __init__(self, command: AnyCommand, future: asyncio.Future[Outcome]) -> None:
+    def __init__(self, command: AnyCommand, future: asyncio.Future[Outcome], atomic: int, deadline: float) -> None:
         self.command = command
         self.future = future
-        self.deadline = time.monotonic() + PATIENCE_S
+        self.atomic = atomic
+        self.deadline = deadline
 
     def answer(self, outcome: Outcome) -> None:
         # The caller may have gone away; what was recorded stays recorded.
@@ -69,7 +70,8 @@ class _Waiter:
 class Engine:
     """Takes commands and answers each with its outcome once that is durable.
 
-    `pool` must let its connections write as `ledgerx_api`. `clock` gives the time in UTC.
+    `pool` must let its connections write as `ledgerx_api`. `clock` gives the time in UTC. No tenant opens more than
+    `max_accounts` accounts, closed ones included; None is no limit.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class Engine:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
+        max_accounts: int | None = None,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._max_accounts = max_accounts
         self._lanes: dict[UUID, deque[_Waiter]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
@@ -96,12 +100,52 @@ class Engine:
         Raises `Overloaded` when the queue is full or the engine drains: the command was not taken.
         A `Refused` outcome with `Unavailable` means that the database did not answer in time.
         """
+        [outcome] = await self._queue(tenant_id, [command])
+        return outcome
+
+    async def run_all(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
+        """Decide `commands` each on its own, as many at once as a batch holds, so that others' commands slip between.
+
+        Raises `Overloaded` like `run`, unless some were taken before: the rest is refused with it then.
+        """
+        outcomes: list[Outcome] = []
+        for first in range(0, len(commands), self._max_batch):
+            chunk = commands[first : first + self._max_batch]
+            try:
+                outcomes += await self._queue(tenant_id, chunk)
+            except Overloaded as error:
+                if not outcomes:
+                    raise
+                outcomes += [Refused(error)] * len(chunk)
+        return outcomes
+
+    async def run_atomic(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
+        """Decide `commands` as one batch of which all are recorded or none. Raises `Overloaded` like `run`."""
+        return await self._queue(tenant_id, commands, atomic=len(commands))
+
+    async def try_all(
+        self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool = False
+    ) -> Sequence[Outcome]:
+        """What `commands` would come to now; nothing is written. Raises `psycopg.Error`."""
+        async with self._pool.connection() as connection:
+            return await try_batch(
+                connection,
+                tenant_id,
+                commands,
+                clock=self._clock,
+                atomic=atomic,
+                max_accounts=self._max_accounts,
+            )
+
+    async def _queue(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: int = 0) -> Sequence[Outcome]:
         if self._draining:
             raise Overloaded("this process is shutting down")
-        if self._waiting >= self._max_waiting:
+        if self._waiting + len(commands) > self._max_waiting:
             raise Overloaded("too many commands are waiting")
-        waiter = _Waiter(command, asyncio.get_running_loop().create_future())
-        self._waiting += 1
+        create_future = asyncio.get_running_loop().create_future
+        deadline = time.monotonic() + PATIENCE_S
+        waiters = [_Waiter(command, create_future(), atomic, deadline) for command in commands]
+        self._waiting += len(waiters)
         try:
             lane = self._lanes.get(tenant_id)
             if lane is None:
@@ -109,10 +153,10 @@ class Engine:
                 task = asyncio.create_task(self._run_lane(tenant_id, lane))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            lane.append(waiter)
-            return await waiter.future
+            lane.extend(waiters)
+            return [await waiter.future for waiter in waiters]
         finally:
-            self._waiting -= 1
+            self._waiting -= len(waiters)
 
     async def drain(self) -> None:
         """Take nothing new and return when all that was taken is answered."""
@@ -125,16 +169,23 @@ class Engine:
             while lane:
                 # One turn of the loop: answers leave first, and requests that have arrived already join the batch.
                 await asyncio.sleep(0)
-                batch = [lane.popleft() for _ in range(min(len(lane), self._max_batch))]
-                await self._settle(tenant_id, batch)
+                await self._settle(tenant_id, self._next_batch(lane))
         finally:
             del self._lanes[tenant_id]
+
+    def _next_batch(self, lane: deque[_Waiter]) -> list[_Waiter]:
+        if lane[0].atomic:
+            return [lane.popleft() for _ in range(lane[0].atomic)]
+        batch: list[_Waiter] = []
+        while lane and not lane[0].atomic and len(batch) < self._max_batch:
+            batch.append(lane.popleft())
+        return batch
 
     async def _settle(self, tenant_id: UUID, batch: Sequence[_Waiter]) -> None:
         """Answer every waiter of `batch`, whatever happens."""
         while batch:
             try:
-                outcomes = await self._attempt(tenant_id, [waiter.command for waiter in batch])
+                outcomes = await self._attempt(tenant_id, batch)
             except LedgerError as error:
                 _refuse(batch, error)
                 return
@@ -153,15 +204,24 @@ class Engine:
                 _answer(batch, outcomes)
                 return
 
-    async def _attempt(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
+    async def _attempt(self, tenant_id: UUID, batch: Sequence[_Waiter]) -> Sequence[Outcome]:
+        commands = [waiter.command for waiter in batch]
+        atomic = batch[0].atomic > 0
         _BATCH_SIZE.observe(len(commands))
         with _BATCH_SECONDS.time(), _tracer.start_as_current_span("ledgerx.batch"):
             async with self._pool.connection() as connection:
-                return await run_batch(connection, tenant_id, commands, clock=self._clock)
+                return await run_batch(
+                    connection,
+                    tenant_id,
+                    commands,
+                    clock=self._clock,
+                    atomic=atomic,
+                    max_accounts=self._max_accounts,
+                )
 
     async def _settle_apart(self, tenant_id: UUID, batch: Sequence[_Waiter], error: psycopg.Error) -> None:
         """One command of the batch offends the database: halve the batch until it stands alone."""
-        if len(batch) == 1:
+        if len(batch) == 1 or batch[0].atomic:
             _refuse(batch, domain_error(error))
             return
         _RETRIES.labels("split").inc()

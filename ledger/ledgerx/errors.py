@@ -85,8 +85,22 @@ class InvalidClient(Unauthenticated):
     title = "Client authentication failed"
 
 
+class InvalidCredentials(Unauthenticated):
+    """401: no such user, another password, or a user who may not log in: the answer is the same."""
+
+    code = "invalid_credentials"
+    title = "Log-in failed"
+
+
+class InvalidGrant(Unauthenticated):
+    """401: the refresh token or password token is unknown, used or expired."""
+
+    code = "invalid_grant"
+    title = "Invalid token"
+
+
 class Forbidden(LedgerError):
-    """403: the credentials are good, but their scopes do not reach this operation."""
+    """403: the credentials are good, but their scopes or role do not reach this operation."""
 
     code = "forbidden"
     status = 403
@@ -135,6 +149,85 @@ class AccountNotEmpty(Conflict):
 
     code = "account_not_empty"
     title = "Account is not empty"
+
+
+class TooManyAccounts(Conflict):
+    """409: the tenant has as many accounts as it may have, closed ones included."""
+
+    code = "too_many_accounts"
+    title = "Too many accounts"
+
+
+class HoldAlreadyResolved(Conflict):
+    """409: the hold was captured, released or has expired before; `resolution` is the transaction that did it."""
+
+    code = "hold_already_resolved"
+    title = "Hold is resolved already"
+
+
+class HoldExpired(Conflict):
+    """409: the hold is past its `expires_at` and can only be released."""
+
+    code = "hold_expired"
+    title = "Hold has expired"
+
+
+class HoldNotExpired(Conflict):
+    """409: the hold is not past its `expires_at`."""
+
+    code = "hold_not_expired"
+    title = "Hold has not expired"
+
+
+class NotAHold(Conflict):
+    """409: only a hold can be captured or released; `kind` says what the transaction is."""
+
+    code = "not_a_hold"
+    title = "Not a hold"
+
+
+class NotReversible(Conflict):
+    """409: posts and captures can be reversed, holds are released; `kind` says what the transaction is."""
+
+    code = "not_reversible"
+    title = "Not reversible"
+
+
+class AlreadyReversed(Conflict):
+    """409: the whole transaction has been taken back already."""
+
+    code = "already_reversed"
+    title = "Reversed already"
+
+
+class EmailTaken(Conflict):
+    """409: another user of the tenant has this email."""
+
+    code = "email_taken"
+    title = "Email taken"
+
+
+class LastOwner(Conflict):
+    """409: a tenant keeps at least one active owner."""
+
+    code = "last_owner"
+    title = "Last owner"
+
+
+class EventsExpired(LedgerError):
+    """410: the events after the cursor are not kept any more; `oldest` is the first cursor that still works."""
+
+    code = "events_expired"
+    status = 410
+    title = "Events expired"
+
+
+class PreconditionFailed(LedgerError):
+    """412: what the request was to change has changed since; `version` is what it stands at."""
+
+    code = "precondition_failed"
+    status = 412
+    title = "Precondition failed"
 
 
 class TooLarge(LedgerError):
@@ -224,11 +317,57 @@ class LimitExceeded(Unprocessable):
     title = "Limit exceeded"
 
 
+class ExceedsTarget(Unprocessable):
+    """422: more of an account than is `left` of the transaction to capture or to reverse."""
+
+    code = "exceeds_target"
+    title = "More than is left"
+
+
+class BatchRefused(Unprocessable):
+    """422: an atomic batch, of which nothing was recorded; `index` and `problem` tell its first refused item."""
+
+    code = "batch_refused"
+    title = "Batch refused"
+
+    @classmethod
+    def of(cls, index: int, error: LedgerError) -> "BatchRefused":
+        """The refusal of a batch for the `error` of its item number `index`, from 0."""
+        problem = {"code": error.code, "status": error.status, "title": error.title, "detail": error.detail}
+        return cls(f"item {index}: {error.detail}", index=index, problem={**problem, **error.extra})
+
+
 class IdempotencyKeyReused(Unprocessable):
     """422: the key was used before for a different request."""
 
     code = "idempotency_key_reused"
     title = "Idempotency key reused"
+
+
+class TooCostly(Unprocessable):
+    """422: the request costs more than a whole window of its rate limit allows; `limit` says how much that is."""
+
+    code = "too_costly"
+    title = "Request costs too much"
+
+
+class RateLimited(LedgerError):
+    """429: a rate limit has too little left; `policy` says which, and `Retry-After` when to come again."""
+
+    code = "rate_limited"
+    status = 429
+    title = "Rate limit reached"
+
+    def __init__(self, detail: str = "", *, retry_after_s: int, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyAttempts(RateLimited):
+    """429: too many attempts to log in failed; retry after `Retry-After` seconds."""
+
+    code = "too_many_attempts"
+    title = "Too many attempts"
 
 
 class Unavailable(LedgerError):
@@ -252,6 +391,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     title = "Overloaded"
+
+
+class TooManyStreams(Unavailable):
+    """503: too many event streams are open; close one, or try again later."""
+
+    code = "too_many_streams"
+    title = "Too many streams"
 
 
 class ConfigurationError(Exception):

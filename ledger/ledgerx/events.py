@@ -49,6 +49,8 @@ class EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     annotations_hash: bytes | None = None
     postings: tuple[PostingRecord, ...] = ()
     change: AccountState | None = None
+    target_seq: int | None = None
+    expires_at: datetime | None = None
     hash: bytes
 
 
@@ -107,6 +109,8 @@ def record(entry: Entry) -> EntryRecord:
             for line in entry.postings
         ),
         change=entry.change,
+        target_seq=entry.target_seq,
+        expires_at=entry.expires_at,
         hash=entry.hash,
     )
 
@@ -131,6 +135,8 @@ def entry(record: EntryRecord) -> Entry:
             for line in record.postings
         ),
         change=record.change,
+        target_seq=record.target_seq,
+        expires_at=record.expires_at,
         hash=record.hash,
     )
 

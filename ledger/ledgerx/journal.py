@@ -27,14 +27,23 @@ class Layer(IntEnum):
 
 
 class Kind(StrEnum):
-    """What an entry records."""
+    """What an entry records. The first six are transactions; `AMEND` re-annotates one of them."""
 
     POST = "post"
+    HOLD = "hold"
+    CAPTURE = "capture"
+    RELEASE = "release"
+    EXPIRE = "expire"
+    REVERSE = "reverse"
+    AMEND = "amend"
     OPEN_ACCOUNT = "open_account"
-    LIMIT_ACCOUNT = "limit_account"
-    FREEZE_ACCOUNT = "freeze_account"
-    UNFREEZE_ACCOUNT = "unfreeze_account"
+    UPDATE_ACCOUNT = "update_account"
     CLOSE_ACCOUNT = "close_account"
+
+
+TRANSACTIONS = frozenset({Kind.POST, Kind.HOLD, Kind.CAPTURE, Kind.RELEASE, Kind.EXPIRE, Kind.REVERSE})
+# What ends a hold; a hold has at most one of these.
+RESOLUTIONS = frozenset({Kind.CAPTURE, Kind.RELEASE, Kind.EXPIRE})
 
 
 class AccountType(StrEnum):
@@ -71,10 +80,11 @@ class Posting(msgspec.Struct, frozen=True, gc=False):
     layer: Layer = Layer.POSTED
 
 
-class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """An account as an account entry leaves it. Limits are minor units on the account's normal side, as strings.
 
-    The fields stand in alphabetical order: their JSON is then canonical (RFC 8785) as msgspec writes it.
+    The fields stand in alphabetical order: their JSON is then canonical (RFC 8785) as msgspec writes it. `owner` is the
+    id of a user, and left out where there is none.
     """
 
     account: str
@@ -82,13 +92,17 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     asset: str
     max_balance: str | None
     min_balance: str | None
+    owner: str | None = None
     scale: int
     status: AccountStatus
     type: AccountType
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the journal. `metadata` is canonical JSON text (RFC 8785); times are aware and in UTC."""
+    """One entry of the journal. `metadata` is canonical JSON text (RFC 8785); times are aware and in UTC.
+
+    `target_seq` is the transaction that a capture, release, expiry, reversal or amendment is of.
+    """
 
     seq: int
     kind: Kind
@@ -104,6 +118,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     annotations_hash: bytes | None = None
     postings: tuple[Posting, ...] = ()
     change: AccountState | None = None
+    target_seq: int | None = None
+    expires_at: datetime | None = None
     hash: bytes = b""
 
 
@@ -127,27 +143,32 @@ def annotations_hash(category: str | None, description: str | None, metadata: st
 
 def canonical(entry: Entry) -> bytes:
     """The bytes of an entry's immutable fields that the chain covers: a JSON array in the form of RFC 8785."""
-    return _encode(
-        (
-            ENCODING,
-            entry.seq,
-            entry.kind,
-            microseconds(entry.recorded_at),
-            None if entry.effective_at is None else microseconds(entry.effective_at),
-            entry.actor,
-            entry.idempotency_key,
-            _base64(entry.fingerprint),
-            entry.reference,
-            _base64(entry.annotations_hash),
-            [(line.account, str(line.amount), line.layer) for line in entry.postings],
-            entry.change,
-        )
+    fields = (
+        ENCODING,
+        entry.seq,
+        entry.kind,
+        microseconds(entry.recorded_at),
+        _microseconds(entry.effective_at),
+        entry.actor,
+        entry.idempotency_key,
+        _base64(entry.fingerprint),
+        entry.reference,
+        _base64(entry.annotations_hash),
+        [(line.account, str(line.amount), line.layer) for line in entry.postings],
+        entry.change,
     )
+    if entry.target_seq is None and entry.expires_at is None:
+        return _encode(fields)
+    return _encode((*fields, entry.target_seq, _microseconds(entry.expires_at)))
 
 
 def chain(previous: bytes, entry: Entry) -> bytes:
     """The hash of `entry` standing after an entry with the hash `previous`."""
     return hashlib.sha256(previous + canonical(entry)).digest()
+
+
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else microseconds(moment)
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -78,6 +78,11 @@ def write_new_keyset(path: Path) -> Keyset:
     return keyset
 
 
+def rotated(keyset: Keyset) -> Keyset:
+    """The keyset with its next key as the current one. Tokens of the current key are good as the previous one's."""
+    return Keyset(current=keyset.next or _generate(), previous=keyset.current, next=_generate())
+
+
 def read_keyset(path: Path) -> Keyset:
     """Read a keyset file. Raises `ConfigurationError`."""
     try:

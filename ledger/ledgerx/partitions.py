@@ -27,8 +27,13 @@ async def make_partitions(connection: Connection) -> None:
         _log.info("outbox partitions made", count=row[0])
 
 
-async def keep_partitions_ahead(connect: Callable[[], AbstractAsyncContextManager[Connection]]) -> None:
-    """Call `make_partitions` every hour until cancelled, and every second while the database does not answer."""
+async def keep_partitions_ahead(
+    connect: Callable[[], AbstractAsyncContextManager[Connection]], made: asyncio.Event
+) -> None:
+    """Call `make_partitions` every hour until cancelled, and every second while the database does not answer.
+
+    `made` is set when there are partitions: nothing can be recorded before.
+    """
     while True:
         try:
             async with connect() as connection:
@@ -37,4 +42,5 @@ async def keep_partitions_ahead(connect: Callable[[], AbstractAsyncContextManage
             _log.warning("outbox partitions not made", error=str(error).strip())
             await asyncio.sleep(_RETRY_S)
         else:
+            made.set()
             await asyncio.sleep(_EVERY_S)

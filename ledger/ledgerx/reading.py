@@ -42,6 +42,16 @@ class AccountLine(msgspec.Struct, frozen=True, kw_only=True):
     running: Balance
 
 
+class LinkedEntry(msgspec.Struct, frozen=True):
+    """A transaction with its annotations as amended, and the number and kind of what resolved, reversed or amended it.
+
+    There are at most 100 links, the oldest first.
+    """
+
+    entry: Entry
+    links: Sequence[tuple[int, Kind]]
+
+
 async def read_account(pool: Pool, tenant_id: UUID, code: str) -> AccountRecord:
     """The account with this code. Raises `NotFound`."""
     found = await fetch(pool, tenant_id, _queries.account, code=code)
@@ -85,13 +95,14 @@ async def read_postings(
     return lines
 
 
-async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> Entry:
+async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> LinkedEntry:
     """The transaction with this number. Raises `NotFound`, also for an entry of another kind."""
     async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
-        found = await rows.read_entries(connection, tenant_id, [seq])
-    if not found or not found[0].postings:
-        raise NotFound(f"there is no transaction {seq}")
-    return found[0]
+        links = await connection.execute(_queries.links, {"tenant_id": tenant_id, "seqs": [seq]})
+        found = await rows.read_amended(connection, tenant_id, [seq])
+        if not found or not found[0].postings:
+            raise NotFound(f"there is no transaction {seq}")
+        return LinkedEntry(found[0], [(link, Kind(kind)) for _, link, kind in await links.fetchall()])
 
 
 async def fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> Sequence[rows.Row]:
@@ -104,5 +115,5 @@ async def fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> S
 
 def account_record(row: rows.Row) -> AccountRecord:
     """An account from a row of the columns of `account`."""
-    *account, metadata, opened_at, seq = row
-    return AccountRecord(rows.account([*account, seq]), metadata, opened_at)
+    *account, metadata, opened_at = row
+    return AccountRecord(rows.account(account), metadata, opened_at)

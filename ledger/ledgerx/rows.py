@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledgerx.commands import AnyCommand, CloseAccount, LimitAccount, Post
+from ledgerx.commands import AccountCommand, AnyCommand, CloseAccount, TargetCommand, Transact, UpdateAccount
 from ledgerx.database import Connection, Queries
 from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting
 from ledgerx.metadata import searchable
@@ -23,16 +23,26 @@ def codes_of(commands: Iterable[AnyCommand]) -> list[str]:
     """The account codes that commands touch, sorted, each once."""
     codes: set[str] = set()
     for command in commands:
-        if isinstance(command, Post):
-            codes.update([line.account for line in command.lines])
-        else:
+        if isinstance(command, AccountCommand):
             codes.add(command.code)
+        elif isinstance(command, Transact):
+            codes.update([line.account for line in getattr(command, "lines", None) or ()], command.if_versions)
     return sorted(codes)
+
+
+def targets_of(commands: Iterable[AnyCommand]) -> list[int]:
+    """The numbers of the transactions that commands are about, rising, each once."""
+    return sorted({command.target for command in commands if isinstance(command, TargetCommand)})
+
+
+def versioned_codes_of(commands: Iterable[AnyCommand]) -> list[str]:
+    """The codes of the accounts that commands want at a version, sorted, each once."""
+    return sorted({code for command in commands if isinstance(command, Transact) for code in command.if_versions})
 
 
 def weighed_codes_of(commands: Iterable[AnyCommand]) -> list[str]:
     """The codes of accounts whose sums a command needs although the engine may keep none of them."""
-    return sorted({command.code for command in commands if isinstance(command, CloseAccount | LimitAccount)})
+    return sorted({command.code for command in commands if isinstance(command, CloseAccount | UpdateAccount)})
 
 
 def account(row: Row) -> Account:
@@ -47,6 +57,7 @@ def account(row: Row) -> Account:
         min_balance=None if row[6] is None else int(row[6]),
         max_balance=None if row[7] is None else int(row[7]),
         seq=row[8],
+        owner=row[9],
     )
 
 
@@ -66,6 +77,23 @@ async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[i
     return [_entry(row, tuple(postings.get(row[0], ()))) for row in await entries_cursor.fetchall()]
 
 
+async def read_amended(connection: Connection, tenant_id: UUID, seqs: Sequence[int]) -> list[Entry]:
+    """Like `read_entries`, with the annotations that the latest amendment of each left."""
+    amended_cursor = await connection.execute(
+        _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs)}, binary=True
+    )
+    entries = await read_entries(connection, tenant_id, seqs)
+    amended = {row[0]: row[1:] for row in await amended_cursor.fetchall()}
+    return [_amended(entry, amended.get(entry.seq)) for entry in entries]
+
+
+def _amended(entry: Entry, annotations: Row | None) -> Entry:
+    if annotations is None:
+        return entry
+    category, description, metadata = annotations
+    return msgspec.structs.replace(entry, category=category, description=description, metadata=metadata)
+
+
 def _entry(row: Row, postings: tuple[Posting, ...]) -> Entry:
     return Entry(
         seq=row[0],
@@ -82,6 +110,8 @@ def _entry(row: Row, postings: tuple[Posting, ...]) -> Entry:
         annotations_hash=row[11],
         change=None if row[12] is None else _decode_change(row[12]),
         hash=row[13],
+        target_seq=row[14],
+        expires_at=row[15],
         postings=postings,
     )
 
@@ -102,6 +132,8 @@ def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         "metadata": [entry.metadata for entry in entries],
         "annotations_hash": [entry.annotations_hash for entry in entries],
         "change": [None if entry.change is None else _encode(entry.change).decode() for entry in entries],
+        "target_seq": [entry.target_seq for entry in entries],
+        "expires_at": [entry.expires_at for entry in entries],
         "hash": [entry.hash for entry in entries],
     }
 
@@ -119,22 +151,32 @@ def posting_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
     }
 
 
-def metadata_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
-    """The columns of `insert_metadata`."""
-    members = [(entry, *member) for entry in entries for member in searchable(entry.metadata)]
-    return {
-        "is_account": [entry.change is not None for entry, _, _ in members],
-        "key": [key for _, key, _ in members],
-        "value": [value for _, _, value in members],
-        "seq": [entry.seq for entry, _, _ in members],
-    }
+def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
+    """The columns of `insert_search_terms`; none where the entries bring no terms."""
+    terms: dict[tuple[str, str, str, int], None] = {}
+    for entry in entries:
+        subject, seq = "transaction", entry.target_seq if entry.kind is Kind.AMEND else entry.seq
+        if entry.change is not None:
+            subject, seq = "account", entry.change.account_id
+        terms.update({(subject, *member, seq or 0): None for member in searchable(entry.metadata)})
+        if entry.kind is Kind.AMEND and entry.category is not None:
+            terms["category", "", entry.category, seq or 0] = None
+    names = ("subject", "key", "value", "seq")
+    return {name: [term[number] for term in terms] for number, name in enumerate(names)}
 
 
 def account_columns(accounts: Iterable[Account], entries: Iterable[Entry]) -> dict[str, list[Any]]:
-    """The columns of `upsert_accounts`; an account opened in the batch has its opening entry among `entries`."""
-    by_seq = {entry.seq: entry for entry in entries}
+    """The columns of `upsert_accounts`, of which `metadata` is null where the batch does not set it.
+
+    An account opened in the batch has its opening entry among `entries`; of an older one the update leaves `opened_at`
+    alone, so the time of any entry will do.
+    """
+    changes = [entry for entry in entries if entry.change is not None]
+    metadata = {
+        entry.change.account_id: entry.metadata for entry in changes if entry.change and entry.metadata is not None
+    }
+    by_seq = {entry.seq: entry for entry in changes}
     ordered = sorted(accounts, key=lambda account: account.account_id)
-    # On a change of an older account the update leaves these two alone, so any entry will do.
     opening = [by_seq.get(account.account_id, by_seq[account.seq]) for account in ordered]
     return {
         "account_id": [account.account_id for account in ordered],
@@ -145,7 +187,8 @@ def account_columns(accounts: Iterable[Account], entries: Iterable[Entry]) -> di
         "status": [account.status.value for account in ordered],
         "min_balance": [account.min_balance for account in ordered],
         "max_balance": [account.max_balance for account in ordered],
-        "metadata": [entry.metadata for entry in opening],
+        "owner": [account.owner for account in ordered],
+        "metadata": [metadata.get(account.account_id) for account in ordered],
         "opened_at": [entry.recorded_at for entry in opening],
         "seq": [account.seq for account in ordered],
     }

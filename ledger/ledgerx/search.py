@@ -60,6 +60,7 @@ class AccountFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """What accounts are asked for; None asks for nothing. `metadata` is as in `TransactionFilters`."""
 
     prefix: str | None = None
+    owner: str | None = None
     type: AccountType | None = None
     asset: str | None = None
     status: AccountStatus | None = None
@@ -85,13 +86,14 @@ async def find_transactions(
     conditions = {
         "lows": None if ranges is None else [one.low for one in ranges],
         "highs": None if ranges is None else [one.high for one in ranges],
-        "keys": [key for key, _ in members],
-        "values": [value for _, value in members],
-        **{
-            name: getattr(filters, name)
-            for name in ("reference", "category", "effective_from", "effective_to", "amount_from", "amount_to")
-        },
-        "kind": None if filters.kind is None else filters.kind.value,
+        "kind": filters.kind,
+        "reference": filters.reference,
+        "category": filters.category,
+        "metadata": filters.metadata,
+        "effective_from": filters.effective_from,
+        "effective_to": filters.effective_to,
+        "amount_from": filters.amount_from,
+        "amount_to": filters.amount_to,
     }
     fitting: list[int] = []
     async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
@@ -108,7 +110,7 @@ async def find_transactions(
             more = len(seqs) == at_once
             before = seqs[-1] if seqs else before
             at_once = _LOOKS_AT_ONCE
-        entries = await rows.read_entries(connection, tenant_id, fitting[:limit])
+        entries = await rows.read_amended(connection, tenant_id, fitting[:limit])
     if len(fitting) > limit:
         return Found(entries[::-1], fitting[limit - 1])
     return Found(entries[::-1], before if more else None)
@@ -122,10 +124,14 @@ async def find_accounts(
     Raises `InvalidField` for metadata that cannot be searched for.
     """
     ranges: Sequence[CodeRange] = EVERY_CODE if filters.prefix is None else below(filters.prefix)
-    members = wanted_members(filters.metadata) if filters.metadata is not None else []
-    if members:
-        key, value = members[0]
-        found = await fetch(pool, tenant_id, _queries.codes_with_metadata, key=key, value=value, limit=_MAX_CODES + 1)
+    few: list[tuple[Any, dict[str, Any]]] = []
+    if filters.owner is not None:
+        few.append((_queries.codes_of_owner, {"owner": filters.owner}))
+    if filters.metadata is not None:
+        key, value = wanted_members(filters.metadata)[0]
+        few.append((_queries.codes_with_metadata, {"key": key, "value": value}))
+    for query, parameters in few:
+        found = await fetch(pool, tenant_id, query, limit=_MAX_CODES + 1, **parameters)
         if len(found) <= _MAX_CODES:
             ranges = [one for (code,) in found for one in exactly(code) if any(code in range_ for range_ in ranges)]
     found = await fetch(
@@ -137,11 +143,11 @@ async def find_accounts(
         after=after,
         looks=LOOKS,
         limit=limit + 1,
-        type=None if filters.type is None else filters.type.value,
+        type=filters.type,
         asset=filters.asset,
-        status=None if filters.status is None else filters.status.value,
-        keys=[key for key, _ in members],
-        values=[value for _, value in members],
+        status=filters.status,
+        owner=filters.owner,
+        metadata=filters.metadata,
     )
     last_looked, more = found[0][:2]
     records = [account_record(row[2:]) for row in found if row[2] is not None]

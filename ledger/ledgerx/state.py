@@ -7,6 +7,9 @@ import msgspec
 
 from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Layer
 
+# What an account's sums were at every so many of its postings is kept, so that no look into its past reads more lines.
+POSTINGS_PER_MARK = 1_000
+
 
 class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a tenant's journal."""
@@ -68,6 +71,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     status: AccountStatus
     min_balance: int | None
     max_balance: int | None
+    owner: str | None = None
     seq: int
 
     @property
@@ -84,6 +88,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             asset=self.asset,
             max_balance=None if self.max_balance is None else str(self.max_balance),
             min_balance=None if self.min_balance is None else str(self.min_balance),
+            owner=self.owner,
             scale=self.scale,
             status=self.status,
             type=self.type,
@@ -97,14 +102,31 @@ class KnownKey(msgspec.Struct, frozen=True, gc=False):
     entry: Entry
 
 
+class Target(msgspec.Struct, frozen=True, gc=False):
+    """A transaction that a command is about, with its annotations as amended, and what has become of it so far.
+
+    `resolution` is the entry that ended it where it is a hold; `reversed` are the amounts taken back so far, by account
+    id and by the sign that the lines have in `entry`.
+    """
+
+    entry: Entry
+    resolution: int | None = None
+    reversed: Mapping[tuple[int, int], int] = {}
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a batch of commands touches, as it stands under the head's lock.
 
-    `accounts` and `keys` hold those of the batch's codes and keys that exist; `sums` those of all guarded accounts
-    among them and of every account that the batch closes or limits.
+    `accounts`, `keys` and `targets` hold those of the batch's codes, keys and targets that exist, with the accounts of
+    the targets' lines; `sums` those of all guarded accounts among them and of every account that the batch closes or
+    limits; `versions`, by account id, the number of the latest transaction of every account that a condition names.
+    `accounts_left` is how many accounts the tenant may still open; None is no limit.
     """
 
     head: Head
     accounts: Mapping[str, Account]
     sums: Mapping[int, Sums]
     keys: Mapping[str, KnownKey]
+    targets: Mapping[int, Target] = {}
+    versions: Mapping[int, int] = {}
+    accounts_left: int | None = None

@@ -7,6 +7,7 @@ random bits, kept as SHA-256: there is nothing to guess that a slow hash would p
 import hashlib
 import hmac
 import secrets
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -14,18 +15,25 @@ import msgspec
 import uuid_utils.compat as uuid_utils
 from psycopg.errors import CheckViolation, InvalidParameterValue, UniqueViolation
 
+from ledgerx import audit
+from ledgerx.audit import SYSTEM, Act, Author
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import Conflict, InvalidClient, InvalidField, NotFound
 from ledgerx.journal import genesis
 
+MAX_SECRETS = 4
+_NO_CLIENT = "there is no such client"
 _queries = Queries("ledgerx", "sql/tenancy.sql")
 
 
 class Scope(StrEnum):
-    """What a token allows."""
+    """What a token allows; `admin` allows everything."""
 
     LEDGER_READ = "ledger:read"
     LEDGER_WRITE = "ledger:write"
+    USERS_WRITE = "users:write"
+    EXPORTS_WRITE = "exports:write"
+    WEBHOOKS_WRITE = "webhooks:write"
     ADMIN = "admin"
 
 
@@ -38,6 +46,23 @@ class ClientCredentials(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"ClientCredentials(client_id={self.client_id!r})"
+
+
+class ClientSecret(msgspec.Struct, frozen=True):
+    """What is known of a secret once it was shown."""
+
+    secret_id: UUID
+    created_at: datetime
+
+
+class ApiClient(msgspec.Struct, frozen=True, kw_only=True):
+    """An API client. With several secrets one takes the place of another without a pause."""
+
+    client_id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    secrets: tuple[ClientSecret, ...]
 
 
 async def create_tenant(connection: Connection, name: str, *, time_zone: str = "UTC") -> UUID:
@@ -70,21 +95,37 @@ async def find_tenant(connection: Connection, name: str) -> UUID:
     return tenant_id
 
 
+async def tenant_named(connection: Connection, name: str) -> UUID | None:
+    """The id of the tenant with this name, for whoever has no token yet."""
+    row = await (await connection.execute(_queries.tenant_named, {"name": name})).fetchone()
+    return row[0] if row else None
+
+
+async def allow_registration(connection: Connection, tenant_id: UUID, *, allowed: bool) -> None:
+    """Let people register themselves as members, or no more. `connection` is the schema owner's."""
+    async with tenant_scope(connection, tenant_id):
+        await connection.execute(_queries.allow_registration, {"tenant_id": tenant_id, "allowed": allowed})
+
+
+async def registration_allowed(connection: Connection, tenant_id: UUID) -> bool:
+    """Whether people may register themselves; not where there is no such tenant."""
+    async with tenant_scope(connection, tenant_id, read_only=True):
+        cursor = await connection.execute(_queries.registration_allowed, {"tenant_id": tenant_id})
+    row = await cursor.fetchone()
+    return row is not None and row[0]
+
+
 async def create_client(
-    connection: Connection, tenant_id: UUID, name: str, scopes: frozenset[Scope]
+    connection: Connection, tenant_id: UUID, name: str, scopes: frozenset[Scope], author: Author = SYSTEM
 ) -> ClientCredentials:
-    """Give a tenant an API client. `connection` is the schema owner's."""
+    """Give a tenant an API client with a first secret."""
     client_id = f"{tenant_id}.{secrets.token_hex(6)}"
-    secret = secrets.token_urlsafe(32)
-    parameters = {
-        "tenant_id": tenant_id,
-        "client_id": client_id,
-        "name": name,
-        "secret_sha256": _sha256(secret),
-        "scopes": sorted(scopes),
-    }
+    parameters = {"tenant_id": tenant_id, "client_id": client_id, "name": name, "scopes": sorted(scopes)}
     async with tenant_scope(connection, tenant_id):
         await connection.execute(_queries.insert_client, parameters)
+        _, secret = await _insert_secret(connection, tenant_id, client_id)
+        details = {"name": name, "scopes": parameters["scopes"]}
+        await audit.record(connection, tenant_id, Act.CLIENT_CREATED, author, f"client:{client_id}", details)
     return ClientCredentials(tenant_id=tenant_id, client_id=client_id, client_secret=secret)
 
 
@@ -95,12 +136,84 @@ async def authenticate_client(
     tenant_id = _tenant_of(client_id)
     async with tenant_scope(connection, tenant_id, read_only=True):
         cursor = await connection.execute(_queries.find_client, {"tenant_id": tenant_id, "client_id": client_id})
-    row = await cursor.fetchone()
+    found = await cursor.fetchall()
+    given = _sha256(client_secret)
     # An unknown client is compared as well, so that the time taken says nothing.
-    expected, scopes = row or (bytes(32), [])
-    if not hmac.compare_digest(bytes(expected), _sha256(client_secret)) or row is None:
+    matches = [hmac.compare_digest(bytes(kept), given) for _, kept in found or [((), bytes(32))]]
+    if not any(matches) or not found:
         raise InvalidClient
-    return tenant_id, frozenset(map(Scope, scopes))
+    return tenant_id, frozenset(map(Scope, found[0][0]))
+
+
+async def read_clients(connection: Connection, tenant_id: UUID, *, after: str, limit: int) -> list[ApiClient]:
+    """At most `limit` clients in the order of their ids, from the first after the id `after`."""
+    async with tenant_scope(connection, tenant_id, read_only=True):
+        cursor = await connection.execute(
+            _queries.clients_page, {"tenant_id": tenant_id, "after": after, "limit": limit}
+        )
+    return [
+        ApiClient(
+            client_id=client_id,
+            name=name,
+            scopes=tuple(map(Scope, scopes)),
+            created_at=created_at,
+            secrets=tuple(map(ClientSecret, secret_ids or (), secrets_created_at or ())),
+        )
+        for client_id, name, scopes, created_at, secret_ids, secrets_created_at in await cursor.fetchall()
+    ]
+
+
+async def delete_client(connection: Connection, tenant_id: UUID, client_id: str, author: Author) -> None:
+    """End a client and all its secrets. Raises `NotFound`."""
+    key = {"tenant_id": tenant_id, "client_id": client_id}
+    async with tenant_scope(connection, tenant_id):
+        if await (await connection.execute(_queries.revoke_client, key)).fetchone() is None:
+            raise NotFound(_NO_CLIENT)
+        await connection.execute(_queries.delete_secrets, key)
+        await audit.record(connection, tenant_id, Act.CLIENT_DELETED, author, f"client:{client_id}")
+
+
+async def add_secret(connection: Connection, tenant_id: UUID, client_id: str, author: Author) -> tuple[UUID, str]:
+    """Give a client one more secret and return its id and the secret. Raises `NotFound` and `Conflict`."""
+    key = {"tenant_id": tenant_id, "client_id": client_id}
+    async with tenant_scope(connection, tenant_id):
+        if await (await connection.execute(_queries.lock_client, key)).fetchone() is None:
+            raise NotFound(_NO_CLIENT)
+        row = await (await connection.execute(_queries.count_secrets, key)).fetchone()
+        if row is None or row[0] >= MAX_SECRETS:
+            raise Conflict(f"a client has at most {MAX_SECRETS} secrets: delete one that is not used any more")
+        secret_id, secret = await _insert_secret(connection, tenant_id, client_id)
+        await audit.record(
+            connection, tenant_id, Act.CLIENT_SECRET_ADDED, author, f"client:{client_id}", {"secret_id": secret_id}
+        )
+    return secret_id, secret
+
+
+async def delete_secret(
+    connection: Connection, tenant_id: UUID, client_id: str, secret_id: UUID, author: Author
+) -> None:
+    """End one secret of a client. Raises `NotFound`."""
+    key = {"tenant_id": tenant_id, "client_id": client_id, "secret_id": secret_id}
+    async with tenant_scope(connection, tenant_id):
+        if await (await connection.execute(_queries.delete_secret, key)).fetchone() is None:
+            raise NotFound("the client has no such secret")
+        await audit.record(
+            connection, tenant_id, Act.CLIENT_SECRET_DELETED, author, f"client:{client_id}", {"secret_id": secret_id}
+        )
+
+
+async def _insert_secret(connection: Connection, tenant_id: UUID, client_id: str) -> tuple[UUID, str]:
+    secret_id, secret = uuid_utils.uuid7(), secrets.token_urlsafe(32)
+    await connection.execute(
+        _queries.insert_secret,
+        {
+            "tenant_id": tenant_id,
+            "client_id": client_id,
+            "secret_id": secret_id,
+            "secret_sha256": _sha256(secret),
+        },
+    )
+    return secret_id, secret
 
 
 def _tenant_of(client_id: str) -> UUID:

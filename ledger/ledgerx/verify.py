@@ -4,7 +4,7 @@ The chain, the numbering, the zero sums, the guarded sums, and the streams' proj
 reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +13,20 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
-from ledgerx.journal import Entry, annotations_hash, chain, genesis
-from ledgerx.state import Sums
+from ledgerx.journal import (
+    RESOLUTIONS,
+    AccountState,
+    Entry,
+    Kind,
+    Layer,
+    Posting,
+    annotations_hash,
+    chain,
+    genesis,
+)
+from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 PAGE = 1_000
-MARK_EVERY = 1_000
 _MAX_FINDINGS = 100
 _queries = Queries("ledgerx", "sql/verify.sql")
 
@@ -52,14 +61,19 @@ class Audit:
     """The running state of a verification: feed it entries in order, then compare what was kept beside them."""
 
     def __init__(self, tenant_id: UUID) -> None:
+        self.tenant_id = tenant_id
         self.findings: list[Finding] = []
         self.entries = 0
         self.transactions = 0
         self.postings = 0
+        self.opened = 0
         self.sums: dict[int, Sums] = {}
+        self.counts: dict[int, int] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
+        self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
-        self._counts: dict[int, int] = {}
+        # By code, what an account keeps for ever: its id, asset and scale.
+        self._accounts: dict[str, tuple[int, str, int]] = {}
         self._next = 1
 
     def find(self, seq: int | None, what: str) -> None:
@@ -75,27 +89,70 @@ class Audit:
             self.find(entry.seq, "the hash does not match the entry and the hash before it")
         if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
             self.find(entry.seq, "category, description or metadata do not match their hash")
-        totals: dict[str, int] = {}
+        if entry.change is not None:
+            self._know(entry.seq, entry.change)
+        totals: dict[tuple[str, bool], int] = {}
         for number, line in enumerate(entry.postings):
-            totals[line.asset] = totals.get(line.asset, 0) + line.amount
-            account_id = line.account_id
-            self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
-            self._counts[account_id] = count = self._counts.get(account_id, 0) + 1
-            if count % MARK_EVERY == 0:
-                self.marks[account_id, entry.seq, number] = (count, sums)
+            side = line.asset, line.layer is Layer.POSTED
+            totals[side] = totals.get(side, 0) + line.amount
+            self._add(entry.seq, number, line)
         if any(totals.values()):
             self.find(entry.seq, "debits and credits differ")
+        self._follow_hold(entry)
         self.entries += 1
         self.transactions += bool(entry.postings)
         self.postings += len(entry.postings)
+        self.opened += entry.kind is Kind.OPEN_ACCOUNT
         self.hash = entry.hash
         self._next = entry.seq + 1
+
+    def _know(self, seq: int, change: AccountState) -> None:
+        fixed = (change.account_id, change.asset, change.scale)
+        if self._accounts.setdefault(change.account, fixed) != fixed:
+            self.find(seq, f'the account "{change.account}" was opened with another id, asset or scale')
+
+    def _add(self, seq: int, number: int, line: Posting) -> None:
+        account_id = line.account_id
+        # The chain covers the code only: the rest of a posting is as good as the entry that opened the account.
+        if self._accounts.get(line.account) != (account_id, line.asset, line.scale):
+            self.find(seq, f'line {number} is not of the account "{line.account}" as it was opened')
+        self.sums[account_id] = sums = self.sums.get(account_id, Sums()).plus(line.layer, line.amount)
+        self.counts[account_id] = count = self.counts.get(account_id, 0) + 1
+        if count % POSTINGS_PER_MARK == 0:
+            self.marks[account_id, seq, number] = (count, sums)
 
     def finish(self, head_seq: int, head_hash: bytes) -> None:
         """Compare the journal's head with the last entry fed."""
         if self._next <= head_seq:
             self.find(self._next, f"entry {self._next} is missing")
         self.compare_hash("the journal's head", head_hash)
+
+    def _follow_hold(self, entry: Entry) -> None:
+        if entry.kind is Kind.HOLD:
+            self.open_holds.add(entry.seq)
+        elif entry.kind in RESOLUTIONS and entry.target_seq is not None:
+            if entry.target_seq not in self.open_holds:
+                self.find(entry.seq, f"{entry.target_seq} is no open hold")
+            self.open_holds.discard(entry.target_seq)
+
+    def compare_holds(self, kept: Collection[int]) -> None:
+        """Compare the holds kept as open with those of the entries fed so far."""
+        for seq in sorted(self.open_holds.symmetric_difference(kept)):
+            self.find(seq, "the hold is open in the journal or in the table of open holds, but not in both")
+
+    def report(self, head_seq: int, projections: dict[str, int] | None = None) -> Report:
+        """What was read and found."""
+        return Report(
+            tenant_id=self.tenant_id,
+            entries=self.entries,
+            transactions=self.transactions,
+            postings=self.postings,
+            accounts=len(self.sums),
+            head=head_seq,
+            hash=self.hash,
+            projections=projections or {},
+            findings=self.findings,
+        )
 
     def compare_sums(self, name: str, kept: Mapping[int, Sums]) -> None:
         """Compare sums kept elsewhere, of all accounts, with those of the entries fed so far."""
@@ -108,6 +165,12 @@ class Audit:
         for account_id, sums in sorted(kept.items()):
             if sums != self.sums.get(account_id, Sums()):
                 self.find(None, f"{name} of account {account_id} differ from the sum of its postings")
+
+    def compare_counts(self, kept: Mapping[int, int]) -> None:
+        """Compare the numbers of postings kept, of all accounts, with those of the entries fed so far."""
+        for account_id in sorted(kept.keys() | self.counts.keys()):
+            if kept.get(account_id) != self.counts.get(account_id):
+                self.find(None, f"the count of account {account_id} differs from the number of its postings")
 
     def compare_marks(self, kept: Mapping[tuple[int, int, int], tuple[int, Sums]]) -> None:
         """Compare the marks kept with those of the entries fed so far."""
@@ -128,8 +191,8 @@ async def verify(
 
     `progress` is told the entries done and their total. Raises `NotFound` for an unknown tenant.
     """
-    balances = await _fetch(connection, tenant_id, _queries.projected_balances)
-    marks = await _fetch(connection, tenant_id, _queries.projected_marks)
+    projected = await _fetch(connection, tenant_id, _queries.projected)
+    holds = await _fetch(connection, tenant_id, _queries.open_holds)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
     if not head:
         raise NotFound("there is no such tenant")
@@ -137,27 +200,19 @@ async def verify(
     audit = Audit(tenant_id)
     # What each kept thing is compared at, in the order of the entries at which it stands.
     checks: list[tuple[int, Callable[[], None]]] = []
-    if balances:
-        checks.append((balances[0][0], lambda: _check_balances(audit, balances)))
-    if marks:
-        checks.append((marks[0][0], lambda: _check_marks(audit, marks)))
+    if projected:
+        checks.append((projected[0][0], lambda: _check_projected(audit, projected)))
+    if holds:
+        checks.append((holds[0][0], lambda: audit.compare_holds({row[1] for row in holds if row[1]})))
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
+    if audit.opened != head[0][6]:
+        audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
-    return Report(
-        tenant_id=tenant_id,
-        entries=audit.entries,
-        transactions=audit.transactions,
-        postings=audit.postings,
-        accounts=len(audit.sums),
-        head=head_seq,
-        hash=audit.hash,
-        projections={name: found[0][0] for name, found in (("balances", balances), ("marks", marks)) if found},
-        findings=audit.findings,
-    )
+    return audit.report(head_seq, {"balances": projected[0][0]} if projected else {})
 
 
 async def _feed(
@@ -180,18 +235,18 @@ async def _feed(
         progress(seqs[-1], head_seq)
 
 
-def _check_balances(audit: Audit, found: Sequence[rows.Row]) -> None:
+def _check_projected(audit: Audit, found: Sequence[rows.Row]) -> None:
     audit.compare_hash("the balances projection", found[0][1])
-    audit.compare_sums("projected balances", _sums(found))
-
-
-def _check_marks(audit: Audit, found: Sequence[rows.Row]) -> None:
-    audit.compare_hash("the marks projection", found[0][1])
-    audit.compare_marks({(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[2]})
+    balances = [row for row in found if row[2] is not None and row[3] is None]
+    audit.compare_sums("projected balances", {row[2]: rows.sums(*row[6:]) for row in balances})
+    audit.compare_counts({row[2]: row[5] for row in balances})
+    audit.compare_marks(
+        {(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[3] is not None}
+    )
 
 
 def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:
-    return {row[2]: rows.sums(*row[3:]) for row in found if row[2] is not None}
+    return {row[2]: rows.sums(*row[3:6]) for row in found if row[2] is not None}
 
 
 async def _fetch(connection: Connection, tenant_id: UUID, query: Any) -> Sequence[rows.Row]:

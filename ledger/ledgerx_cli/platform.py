@@ -22,12 +22,14 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
-    """The demo tenant and the credentials of its API client."""
+    """The demo tenant, the credentials of its API client, and those of its owner."""
 
     base_url: str
     tenant: str
     client_id: str
     client_secret: str
+    email: str | None = None
+    password: str | None = None
 
     def __repr__(self) -> str:
         return f"Demo(tenant={self.tenant!r}, client_id={self.client_id!r})"

@@ -1,13 +1,20 @@
 """`ledgerx tenant`."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import App, Parameter
 
 from ledgerx.database import connect
-from ledgerx.tenancy import ClientCredentials, Scope, create_client, create_tenant
+from ledgerx.tenancy import (
+    ClientCredentials,
+    Scope,
+    allow_registration,
+    create_client,
+    create_tenant,
+    find_tenant,
+)
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
 
@@ -28,6 +35,23 @@ def create(
     if json:
         return msgspec.json.encode(printed).decode()
     return "\n".join(f"{field}: {value}" for field, value in printed.items())
+
+
+@app.command
+def registration(
+    name: Annotated[str, Parameter(help="The tenant's name.")],
+    state: Annotated[Literal["open", "closed"], Parameter(help="Whether people may make themselves members.")],
+    /,
+    *,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let people register themselves as members of a tenant, or no more."""
+    asyncio.run(_set_registration(owner_url(data), name, allowed=state == "open"))
+
+
+async def _set_registration(url: str, name: str, *, allowed: bool) -> None:
+    async with await connect(url, application_name="ledgerx-tenant") as connection:
+        await allow_registration(connection, await find_tenant(connection, name), allowed=allowed)
 
 
 async def _create(url: str, name: str) -> ClientCredentials:

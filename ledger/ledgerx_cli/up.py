@@ -202,9 +202,12 @@ class _Up:
                     "LEDGERX_PORT": str(port),
                     "LEDGERX_KEYS": str(self._directory.keys),
                     "LEDGERX_ISSUER": self._base_url,
+                    "LEDGERX_DEFAULT_TENANT": demo.TENANT,
                 }
             else:
                 environment |= {"LEDGERX_KAFKA": bootstrap, "LEDGERX_MANAGEMENT_PORT": str(port)}
+            if name == "streams":
+                environment["LEDGERX_ENGINE_DATABASE_URL"] = database.api_url
             yield Part(
                 name=name,
                 # -P: a directory below the current one must not be taken for a package.

@@ -1,4 +1,4 @@
-"""The Faust agents: each carries the journal topic into one projection.
+"""The Faust agent that carries the journal topic into the projections, each of which has a head of its own.
 
 Faust commits the end of the first unbroken run of acknowledged offsets, wherever that begins. So messages are
 acknowledged in the order of their partition, and only after their rows are committed: an offset never overtakes them.
@@ -23,7 +23,7 @@ from ledgerx_streams.projector import Projector
 _MESSAGES_PER_BATCH = 32
 # Between two batches, unless it has fallen behind: what came in meanwhile then shares a transaction.
 _PAUSE_S = 0.1
-_TENANTS_AT_ONCE = 4
+_WRITES_AT_ONCE = 8
 _LONGEST_PAUSE_S = 10.0
 
 _POISON = Counter("ledgerx_projection_poison_messages", "Messages sent to the dead letters.", ["projection"])
@@ -32,13 +32,13 @@ _log = structlog.get_logger()
 
 
 class JournalAgent:
-    """Applies the messages of a journal topic to one projection; sends those it cannot apply to `dead_letters`."""
+    """Applies the messages of a journal topic; sends those that a projection cannot take to `dead_letters`."""
 
-    def __init__(self, projector: Projector, dead_letters: TopicT) -> None:
-        self._projector = projector
+    def __init__(self, projectors: Sequence[Projector], dead_letters: TopicT) -> None:
+        self._projectors = projectors
         self._dead_letters = dead_letters
-        self._tenants = asyncio.Semaphore(_TENANTS_AT_ONCE)
-        self._poison = _POISON.labels(projector.name)
+        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self._poison = {projector.name: _POISON.labels(projector.name) for projector in projectors}
 
     async def run(self, stream: StreamT[bytes]) -> None:
         """Consume `stream` until cancelled."""
@@ -62,34 +62,38 @@ class JournalAgent:
             try:
                 message = _decode(event)
             except ValueError as error:
-                await self._bury(event, error)
+                for projector in self._projectors:
+                    await self._bury(projector, event, error)
             else:
                 by_tenant[message.tenant].append((event, message))
         async with asyncio.TaskGroup() as tasks:
             for tenant_id, received in by_tenant.items():
-                tasks.create_task(self._apply_to_tenant(tenant_id, received))
+                for projector in self._projectors:
+                    tasks.create_task(self._apply_to_tenant(projector, tenant_id, received))
 
-    async def _apply_to_tenant(self, tenant_id: UUID, received: Sequence[tuple[EventT[bytes], JournalMessage]]) -> None:
+    async def _apply_to_tenant(
+        self, projector: Projector, tenant_id: UUID, received: Sequence[tuple[EventT[bytes], JournalMessage]]
+    ) -> None:
         try:
             async for attempt in stamina.retry_context(
                 on=_is_transient, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S
             ):
                 with attempt:
-                    async with self._tenants:
-                        await self._projector.apply(tenant_id, [message for _, message in received])
+                    async with self._writes:
+                        await projector.apply(tenant_id, [message for _, message in received])
         except (ValueError, psycopg.Error) as error:
             if len(received) == 1:
-                await self._bury(received[0][0], error)
+                await self._bury(projector, received[0][0], error)
             else:
                 for one in received:
-                    await self._apply_to_tenant(tenant_id, [one])
+                    await self._apply_to_tenant(projector, tenant_id, [one])
 
-    async def _bury(self, event: EventT[bytes], error: Exception) -> None:
-        self._poison.inc()
+    async def _bury(self, projector: Projector, event: EventT[bytes], error: Exception) -> None:
+        self._poison[projector.name].inc()
         message = event.message
         where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
-        _log.error("poison message", projection=self._projector.name, reason=str(error), **where)
-        reason = {"projection": self._projector.name, "reason": f"{type(error).__name__}: {error}", **where}
+        _log.error("poison message", projection=projector.name, reason=str(error), **where)
+        reason = {"projection": projector.name, "reason": f"{type(error).__name__}: {error}", **where}
         headers = [*(message.headers or ()), *((name, str(value).encode()) for name, value in reason.items())]
         await (await self._dead_letters.send(key=message.key, value=message.value, headers=headers))
 

@@ -1,38 +1,48 @@
-"""The Faust worker: one agent for each projection, all on the journal topic."""
+"""The Faust worker: the agent of the journal topic, and its projections."""
 
 import asyncio
 import logging
 import signal
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import faust
 import msgspec
+import psycopg
 import structlog
 import uvloop
 
 from ledgerx import database, telemetry
+from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.expiry import expire_due
 from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
-from ledgerx_streams.projections.marks import MARKS
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 
-PROJECTIONS = (BALANCES, MARKS, VOLUMES)
+PROJECTIONS = (BALANCES, VOLUMES)
 
 _MAX_CONNECTIONS = 8
+_EXPIRY_INTERVAL_S = 1.0
 
 _log = structlog.get_logger()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`kafka` is a comma-separated list of bootstrap servers."""
+    """`kafka` is a comma-separated list of bootstrap servers.
+
+    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
+    """
 
     database_url: Secret
     kafka: str
+    engine_database_url: Secret | None = None
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -78,11 +88,31 @@ async def _run(settings: Settings) -> None:
 
             journal = raw_topic(app, TOPIC_JOURNAL)
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-            for projection in PROJECTIONS:
-                agent = JournalAgent(Projector(projection, pool), dead_letters)
-                app.agent(journal, name=projection.name)(agent.run)
+            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
+            app.agent(journal, name="journal")(agent.run)
+            async with _expiring_holds(app, settings.engine_database_url):
+                try:
+                    await app.start()
+                    await app.wait_until_stopped()
+                finally:
+                    await app.stop()
+
+
+@asynccontextmanager
+async def _expiring_holds(app: faust.App, url: Secret | None) -> AsyncIterator[None]:
+    """Give `app` a timer that expires due holds through an engine of its own."""
+    if url is None:
+        yield
+        return
+    async with database.pool(url.reveal(), application_name="ledgerx-holds", max_size=_MAX_CONNECTIONS) as pool:
+        engine = Engine(pool)
+
+        @app.timer(_EXPIRY_INTERVAL_S)  # type: ignore[untyped-decorator]
+        async def expire_holds() -> None:
             try:
-                await app.start()
-                await app.wait_until_stopped()
-            finally:
-                await app.stop()
+                await expire_due(pool, engine)
+            except psycopg.Error as error:
+                _log.warning("due holds not found", error=str(error).strip())
+
+        yield
+        await engine.drain()

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import faust
+import uvloop
 from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerT, TopicT
@@ -15,7 +16,7 @@ from ledgerx_streams.topics import DEAD_LETTER_MAX_BYTES
 _SESSION_TIMEOUT_S = 10
 _HEARTBEAT_INTERVAL_S = 3
 _COMMIT_INTERVAL_S = 1
-# Messages reach 900 KiB: this bounds the memory of each agent's queue.
+# Messages reach 900 KiB: this bounds the memory of the agent's queue.
 _MESSAGES_BUFFERED = 32
 _FETCH_MAX_WAIT_MS = 100
 
@@ -83,7 +84,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        # Its own loop would be asyncio's. This one is closed with the process.
+        return _ConsumerThread(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)
 
 
 class _Transport(driver.Transport):

@@ -20,9 +20,13 @@ _POLL_S = 0.05
 
 
 class ApiProcess:
-    """`ledgerx api` on `database`, with its keys and its log in `directory`; restarts on the same port."""
+    """`ledgerx api` on `database`, with its keys and its log in `directory`; restarts on the same port.
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    `settings` are environment variables without their prefix. Log-ins are not limited unless they say so: all tests
+    come from one address.
+    """
+
+    def __init__(self, database: Database, directory: Path, **settings: str) -> None:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._keys = directory / f"keys-{self.port}.json"
@@ -31,6 +35,8 @@ class ApiProcess:
             "LEDGERX_DATABASE_URL": database.api_url,
             "LEDGERX_KEYS": str(self._keys),
             "LEDGERX_PORT": str(self.port),
+            "LEDGERX_RATE_LIMIT_ADDRESS": "0",
+            **{f"LEDGERX_{name}": value for name, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
         write_new_keyset(self._keys)
@@ -39,6 +45,10 @@ class ApiProcess:
         """A token signed with its keys, as it would give it to a client with both scopes unless said."""
         tokens = Tokens(read_keyset(self._keys), issuer=issuer, audience=audience, ttl_s=ttl_s)
         return tokens.sign(Principal(tenant_id, "client:test", READ_WRITE))
+
+    def sign(self, principal: Principal) -> str:
+        """A token of `principal`, as the API would give it."""
+        return Tokens(read_keyset(self._keys), issuer="ledgerx", audience="ledgerx", ttl_s=900).sign(principal)
 
     def start(self) -> None:
         """Start it and wait until it is ready."""

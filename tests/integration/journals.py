@@ -12,11 +12,11 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ledgerx import database as db
-from ledgerx.commands import AnyCommand, Direction, Line, OpenAccount, Post
-from ledgerx.decide import Recorded
+from ledgerx.commands import Amend, AnyCommand, Direction, Hold, Line, OpenAccount, Post
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
+from ledgerx.outcomes import Recorded
 from ledgerx.tenancy import create_tenant
 from ledgerx_cli.roles import Database
 
@@ -25,7 +25,8 @@ _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _BALANCES = "SELECT * FROM ledgerx.balances WHERE tenant_id = ANY(%s) ORDER BY tenant_id, account_id"
 _EXPECTED_BALANCES = """
     SELECT tenant_id, account_id, coalesce(sum(amount) FILTER (WHERE layer = 0), 0),
-        coalesce(sum(amount) FILTER (WHERE layer = 1), 0), coalesce(sum(amount) FILTER (WHERE layer = 2), 0), max(seq)
+        coalesce(sum(amount) FILTER (WHERE layer = 1), 0), coalesce(sum(amount) FILTER (WHERE layer = 2), 0), max(seq),
+        count(*)
     FROM ledgerx.postings WHERE tenant_id = ANY(%s) GROUP BY tenant_id, account_id ORDER BY tenant_id, account_id
 """
 _MARKS = "SELECT * FROM ledgerx.marks WHERE tenant_id = ANY(%s) ORDER BY tenant_id, account_id, seq, line"
@@ -39,13 +40,19 @@ _EXPECTED_MARKS = """
         WINDOW upto AS (PARTITION BY tenant_id, account_id ORDER BY seq, line)
     ) AS running WHERE postings %% 1000 = 0 ORDER BY tenant_id, account_id, seq, line
 """
-
-
-_VOLUMES = "SELECT * FROM ledgerx.daily_volumes WHERE tenant_id = ANY(%s) ORDER BY tenant_id, account_id, day, category"
+_VOLUMES = """
+    SELECT * FROM ledgerx.daily_volumes WHERE tenant_id = ANY(%s) AND postings <> 0
+    ORDER BY tenant_id, account_id, day, category
+"""
 _EXPECTED_VOLUMES = """
     SELECT tenant_id, account_id, (coalesce(e.effective_at, recorded_at) AT TIME ZONE time_zone)::date AS day,
-        coalesce(category, '') COLLATE "C" AS category, sum(greatest(amount, 0)), sum(greatest(-amount, 0)), count(*)
-    FROM ledgerx.postings JOIN ledgerx.entries AS e USING (tenant_id, seq) JOIN ledgerx.tenants USING (tenant_id)
+        coalesce(CASE WHEN now.seq IS NULL THEN e.category ELSE now.category END, '') COLLATE "C" AS category,
+        sum(greatest(amount, 0)), sum(greatest(-amount, 0)), count(*)
+    FROM ledgerx.postings AS p JOIN ledgerx.entries AS e USING (tenant_id, seq) JOIN ledgerx.tenants USING (tenant_id)
+    LEFT JOIN LATERAL (
+        SELECT seq, category FROM ledgerx.entries
+        WHERE tenant_id = p.tenant_id AND target_seq = p.seq AND kind = 'amend' ORDER BY seq DESC LIMIT 1
+    ) AS now ON true
     WHERE tenant_id = ANY(%s) AND layer = 0
     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
@@ -91,6 +98,16 @@ class Journal:
         """Open `bank` and `users:0` to `users:4`, in one batch of six entries."""
         codes = [("bank", AccountType.ASSET), *((f"users:{number}", AccountType.LIABILITY) for number in range(5))]
         await self._record(*(OpenAccount(**_request(), code=code, asset="USD", type=kind) for code, kind in codes))
+
+    async def hold(self, *, expires_in_s: float) -> None:
+        """Record a hold of `bank` and a user."""
+        lines = (Line("bank", Direction.DEBIT, "1.00"), Line("users:0", Direction.CREDIT, "1.00"))
+        expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_s)
+        await self._record(Hold(**_request(), lines=lines, expires_at=expires_at))
+
+    async def amend(self, target: int, category: str | None) -> None:
+        """Move a transaction to a category."""
+        await self._record(Amend(**_request(), target=target, category=category))
 
     async def post(self, transactions: int, *, lines: int = 1) -> None:
         """Record transactions as one batch, each with as many debits of `bank` and one credit of a user.
@@ -149,9 +166,7 @@ async def new_journal(database: Database, engine: Engine) -> Journal:
 def ends(*journals: Journal) -> dict[tuple[UUID, str], int]:
     """The heads of the projections that hold all of `journals`."""
     return {
-        (journal.tenant_id, projection): journal.last
-        for journal in journals
-        for projection in ("balances", "marks", "volumes")
+        (journal.tenant_id, projection): journal.last for journal in journals for projection in ("balances", "volumes")
     }
 
 

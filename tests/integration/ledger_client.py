@@ -69,7 +69,7 @@ class LedgerClient:
             method, path, data=data, headers=sent | dict(headers or {}), params=params
         ) as answer:
             raw = await answer.read()
-            is_json = answer.content_type.endswith("json")
+            is_json = answer.content_type.endswith(("/json", "+json"))
             return Answer(
                 answer.status, answer.headers, json.loads(raw) if is_json and raw else raw.decode(errors="replace")
             )

@@ -23,6 +23,7 @@ async def test_an_account_is_opened_and_shown(client: LedgerClient) -> None:
         "status": "open",
         "min_balance": "-5",
         "max_balance": None,
+        "owner": None,
         "metadata": {"k": "v"},
         "opened_at": "",
         "version": 3,

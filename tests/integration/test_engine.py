@@ -20,16 +20,14 @@ from ledgerx.commands import (
     AnyCommand,
     CloseAccount,
     Direction,
-    FreezeAccount,
-    LimitAccount,
     Line,
     Post,
-    UnfreezeAccount,
+    UpdateAccount,
 )
-from ledgerx.decide import Outcome, Recorded, Refused, Replayed
 from ledgerx.engine import Engine
 from ledgerx.errors import Overloaded
 from ledgerx.journal import AccountType, Entry, genesis
+from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx.verify import Report, verify
 from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
@@ -136,7 +134,6 @@ async def test_two_engines_keep_one_gapless_journal(
     shared_database: Database, make_engine: MakeEngine, engine: Engine, tenant: UUID
 ) -> None:
     commands: list[AnyCommand] = []
-    changes: list[type[FreezeAccount | UnfreezeAccount | CloseAccount]] = [FreezeAccount, UnfreezeAccount, CloseAccount]
     for n in range(60):
         code = f"c:{n % 6}"
         commands += [
@@ -144,9 +141,13 @@ async def test_two_engines_keep_one_gapless_journal(
             transfer(f"in {n}", "2", credit=code),
             transfer(f"out {n}", "3", debit=code, credit="bank"),
             transfer(f"in {n}", "2", credit=code),
-            LimitAccount(code=code, min_balance=None if n % 3 else f"-{n}", max_balance=None, **envelope(f"limit {n}")),
-            changes[n % 3](code=code, **envelope(f"change {n}")),
-            UnfreezeAccount(code=code, **envelope(f"unfreeze {n}")),
+            UpdateAccount(
+                code=code, min_balance=None if n % 3 else f"-{n}", max_balance=None, **envelope(f"limit {n}")
+            ),
+            CloseAccount(code=code, **envelope(f"close {n}"))
+            if n % 3 == 2
+            else UpdateAccount(code=code, frozen=n % 3 == 0, **envelope(f"freeze {n}")),
+            UpdateAccount(code=code, frozen=False, **envelope(f"unfreeze {n}")),
         ]
     random.Random(7).shuffle(commands)  # noqa: S311 - a load, not a secret
     outcomes = await run_all([engine, await make_engine()], tenant, commands)
@@ -373,3 +374,20 @@ async def test_time_never_runs_backwards_within_a_tenant(
     times = [entries_of([await skewed.run(tenant, transfer(f"{n}"))])[0].recorded_at for n in range(4)]
     assert times == [ahead, ahead, clocks[2], clocks[2]]
     await verified(shared_database, tenant)
+
+
+async def test_engines_side_by_side_open_no_more_accounts_than_the_tenant_may_have(
+    shared_database: Database, make_engine: MakeEngine
+) -> None:
+    engines = [await make_engine(max_accounts=50, max_batch=7) for _ in range(3)]
+    tenant_id = (await new_tenant(shared_database)).tenant_id
+    outcomes = await run_all(engines, tenant_id, [opening(f"user:{n}") for n in range(120)])
+    assert refusals(outcomes) == ["too_many_accounts"] * 70
+    assert (await verified(shared_database, tenant_id)).entries == 50
+    # The same requests again open nothing more; with a larger quota the others are opened too.
+    again = await run_all(engines, tenant_id, [opening(f"user:{n}") for n in range(120)])
+    assert Counter(map(type, again)) == {Replayed: 50, Refused: 70}
+    wider = await make_engine(max_accounts=119)
+    assert refusals(await run_all([wider], tenant_id, [opening(f"user:{n}") for n in range(120)])) == [
+        "too_many_accounts"
+    ]

@@ -11,41 +11,29 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from ledgerx import database as db
+from ledgerx.audit import SYSTEM
 from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.database import tenant_scope
+from ledgerx.emails import parse_email
+from ledgerx.feed import read_head_seqs
+from ledgerx.roles import Role
+from ledgerx.tenancy import Scope
+from ledgerx.users import create_user, issue_password_token
 from ledgerx_cli.roles import Database
 from tests.commands import opening, transfer
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.unit.memory_ledger import NOON
 
-TABLES = (
-    "heads",
-    "api_clients",
-    "accounts",
-    "guarded_balances",
-    "entries",
-    "entry_metadata",
-    "postings",
-    "outbox",
-    "projections",
-)
+PEOPLE = ("users", "refresh_tokens", "password_tokens", "login_attempts", "api_client_secrets", "audit_log")
+JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks")
+TABLES = (*JOURNAL, *PEOPLE)
 READABLE = {
-    "owner": (*TABLES, *PROJECTED, "mark_tails", "dated_tails"),
-    "api": (*TABLES, *PROJECTED, "tenants"),
-    "streams": (
-        "tenants",
-        "heads",
-        "accounts",
-        "entries",
-        "postings",
-        "projections",
-        *PROJECTED,
-        "mark_tails",
-        "dated_tails",
-    ),
+    "owner": (*TABLES, "search_terms", *PROJECTED, "dated_tails"),
+    "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
+    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", *PROJECTED, "dated_tails"),
 }
 
 
@@ -60,20 +48,37 @@ async def _fill(database: Database) -> UUID:
     commands: list[AnyCommand] = [opening("bank"), opening("user", min_balance="0"), transfer("k", metadata='{"a":1}')]
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
+        await fill_people(connection, tenant_id)
     async with (
         await db.connect(database.streams_url, application_name="test") as connection,
         tenant_scope(connection, tenant_id),
     ):
         key = (tenant_id,)
         await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
-        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3)", key)
+        await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.daily_volumes VALUES (%s, 1, '2026-01-01', '', 1, 0, 1)", key)
         await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.dated_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.dated_blocks VALUES (%s, 1, now(), 3, 0, 1, 3, 3, 1, 0, 0)", key)
     return tenant_id
+
+
+async def fill_people(connection: db.Connection, tenant_id: UUID) -> None:
+    """A user of `tenant_id` with one row in every table of people."""
+    scopes = frozenset({Scope.ADMIN})
+    user = await create_user(
+        connection, tenant_id, email=parse_email("a@example.com"), role=Role.OWNER, scopes=scopes, author=SYSTEM
+    )
+    await issue_password_token(connection, tenant_id, user.id, scopes=scopes, author=SYSTEM)
+    async with tenant_scope(connection, tenant_id):
+        key = (tenant_id, user.id)
+        await connection.execute(
+            "INSERT INTO ledgerx.refresh_tokens VALUES (%s, gen_random_uuid(), %s, sha256(''), now(), now())", key
+        )
+        await connection.execute(
+            "INSERT INTO ledgerx.login_attempts VALUES (%s, sha256(''), 1, now(), now())", (tenant_id,)
+        )
 
 
 def url_of(database: Database, role: str) -> str:
@@ -114,11 +119,25 @@ def test_the_relay_reads_every_outbox_and_nothing_else(shared_database: Database
         for statement in (
             "SELECT FROM ledgerx.entries",
             "SELECT FROM ledgerx.tenants",
+            "SELECT FROM ledgerx.users",
+            "SELECT ledgerx.tenant_named('demo')",
             "DELETE FROM ledgerx.outbox",
             "INSERT INTO ledgerx.outbox (tenant_id) VALUES (gen_random_uuid())",
         ):
             with pytest.raises(pg.InsufficientPrivilege):
                 connection.execute(statement)
+
+
+async def test_heads_of_several_tenants_are_those_that_were_asked_for_and_leave_no_tenant_set(
+    shared_database: Database, tenants: tuple[UUID, UUID]
+) -> None:
+    unknown = uuid4()
+    async with db.pool(shared_database.api_url, application_name="test", max_size=1) as pool:
+        assert await read_head_seqs(pool, [*tenants, unknown]) == dict.fromkeys(tenants, 3)
+        assert await read_head_seqs(pool, [tenants[0]]) == {tenants[0]: 3}
+        assert await read_head_seqs(pool, []) == {}
+        async with pool.connection() as connection:
+            assert await (await connection.execute("SELECT FROM ledgerx.heads")).fetchall() == []
 
 
 @pytest.fixture
@@ -160,6 +179,9 @@ async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, Ledg
         assert (await other.get("/v1/transactions", **query)).body["items"] == []
         assert len((await mine.get("/v1/transactions", **query)).body["items"]) == 1
     assert {one["debits"] for one in (await other.get("/v1/trial-balance")).body["items"]} <= {"0.00"}
+    events = (await other.get("/v1/events")).body["items"]
+    assert [event["subject"] for event in events] == ["accounts/bank", "accounts/user"]
+    assert (await other.get("/v1/integrity")).body["sequence"] == 2
     cursor = (await mine.get("/v1/accounts", limit=1)).body["next_cursor"]
     assert [account["code"] for account in (await other.get("/v1/accounts", cursor=cursor)).body["items"]] == ["user"]
 

@@ -1,11 +1,13 @@
 """Migrations on a real Postgres."""
 
+import asyncio
 import secrets
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,8 +16,10 @@ from psycopg import sql
 from yoyo.migrations import MigrationList
 
 from ledgerx import migrate as module
+from ledgerx.database import connect
 from ledgerx.errors import ConfigurationError
 from ledgerx.migrate import ChangedMigrationError, migrate
+from ledgerx.tenancy import Scope, authenticate_client
 from ledgerx_cli.embedded.postgres import Postgres
 
 MIGRATIONS = Path(module.__file__).parent / "migrations"
@@ -72,6 +76,32 @@ def test_a_new_file_is_applied_on_top(empty: str, files: Path) -> None:
         connection.execute("SELECT FROM ledgerx.more")
 
 
+def test_clients_of_the_first_release_keep_their_secrets(empty: str, files: Path) -> None:
+    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.stem != "0001.journal"]
+    migrate(empty)
+    clients = {}
+    with psycopg.connect(empty) as connection:
+        for _ in range(2):
+            tenant_id, secret = uuid4(), secrets.token_urlsafe(32)
+            client_id = f"{tenant_id}.old"
+            clients[client_id] = secret
+            connection.execute("INSERT INTO ledgerx.tenants VALUES (%s, %s)", (tenant_id, f"t-{tenant_id}"))
+            connection.execute(
+                "INSERT INTO ledgerx.api_clients VALUES (%s, %s, 'old', sha256(%s), '{ledger:read}')",
+                (tenant_id, client_id, secret.encode()),
+            )
+    for path in later:
+        path.rename(path.with_suffix(".sql"))
+    migrate(empty)
+
+    async def authenticate() -> None:
+        async with await connect(empty, application_name="test") as connection:
+            for client_id, secret in clients.items():
+                assert (await authenticate_client(connection, client_id, secret))[1] == {Scope.LEDGER_READ}
+
+    asyncio.run(authenticate())
+
+
 def test_a_file_that_fails_leaves_nothing_and_can_be_mended(empty: str, files: Path) -> None:
     path = files / "9999.more.sql"
     path.write_text("-- depends: 0001.journal\nCREATE TABLE ledgerx.more (tenant_id uuid);\nSELECT 1 / 0;\n")
@@ -81,6 +111,54 @@ def test_a_file_that_fails_leaves_nothing_and_can_be_mended(empty: str, files: P
         assert connection.execute("SELECT to_regclass('ledgerx.more')").fetchone() == (None,)
     path.write_text("-- depends: 0001.journal\nCREATE TABLE ledgerx.more (tenant_id uuid);\n")
     assert migrate(empty)[-1] == "9999.more"
+
+
+def test_what_two_projections_kept_makes_way_for_what_one_keeps(empty: str, files: Path) -> None:
+    later = {path.name: path.read_text() for path in files.glob("*.sql") if not path.name.startswith("0001.")}
+    for name in later:
+        (files / name).unlink()
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        for projection in ("balances", "marks"):
+            row = (uuid4(), projection)
+            connection.execute("INSERT INTO ledgerx.projections VALUES (%s, %s, 9, sha256(''))", row)
+        connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 7, 0, 0, 9)", row[:1])
+        connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 8, 0, 1000, 7, 0, 0)", row[:1])
+        connection.execute("INSERT INTO ledgerx.mark_tails VALUES (%s, 1, 1001, 7, 0, 0)", row[:1])
+    for name, text in later.items():
+        (files / name).write_text(text)
+    assert migrate(empty) == sorted(name.removesuffix(".sql") for name in later)
+    with psycopg.connect(empty) as connection:
+        for table in ("projections", "balances", "marks"):
+            found = connection.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier("ledgerx", table))).fetchall()
+            assert found == []
+        assert connection.execute("SELECT to_regclass('ledgerx.mark_tails')").fetchone() == (None,)
+
+
+def test_accounts_that_were_opened_before_the_quota_count(empty: str, files: Path) -> None:
+    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.name[:4] > "0001"]
+    migrate(empty)
+    tenants = [uuid4() for _ in range(3)]
+    with psycopg.connect(empty) as connection:
+        for opened, tenant_id in enumerate(tenants):
+            connection.execute(
+                "INSERT INTO ledgerx.tenants (tenant_id, name) VALUES (%s, %s)", (tenant_id, f"{opened}")
+            )
+            connection.execute("INSERT INTO ledgerx.heads VALUES (%s, 0, sha256(''), now())", (tenant_id,))
+            for number in range(1, opened + 1):
+                connection.execute(
+                    """
+                    INSERT INTO ledgerx.accounts
+                    VALUES (%s, %s, %s, 'USD', 2, 'asset', 'open', null, null, null, now(), 9)
+                    """,
+                    (tenant_id, number, f"{number}"),
+                )
+    for path in later:
+        path.rename(path.with_suffix(".sql"))
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        counted = connection.execute("SELECT tenant_id, accounts FROM ledgerx.heads ORDER BY accounts").fetchall()
+    assert counted == [(tenant_id, opened) for opened, tenant_id in enumerate(tenants)]
 
 
 @pytest.mark.parametrize("url", ["", "host=localhost dbname=x", "mysql://localhost/x"])

@@ -26,9 +26,10 @@ TIME_TRAVEL = 3 * 1_000 + 3 * 20 + 100
 PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
 PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
 LINES = {**PERIOD, "account_id": 1, "seq": LAST, "after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51}
-FITTING = dict.fromkeys(
-    ("kind", "reference", "category", "effective_from", "effective_to", "amount_from", "amount_to", "lows", "highs")
-)
+FITTING: dict[str, Any] = {
+    **dict.fromkeys(("kind", "reference", "category", "metadata", "effective_from", "effective_to")),
+    **dict.fromkeys(("amount_from", "amount_to", "lows", "highs")),
+}
 SUMMED = {
     "since": date(2100, 1, 9),
     "until": date(2100, 1, 12),
@@ -67,21 +68,22 @@ def tenant(shared_database: Database) -> UUID:
         (SEARCH.newest_with_reference, {**PAGE, "reference": "r2000"}, 1),
         (SEARCH.newest_of_category, {**PAGE, "category": "c3"}, 51),
         (SEARCH.newest_with_metadata, {**PAGE, "key": "k", "value": "1"}, 0),
+        (SEARCH.codes_of_owner, {"owner": "me", "limit": 1_001}, 0),
         (SEARCH.codes_with_metadata, {"key": "k", "value": "1", "limit": 1_001}, 0),
         (
             SEARCH.fitting_transactions,
-            {**FITTING, "seqs": list(range(9_000, 9_500)), "keys": [], "values": [], "limit": 51},
+            {**FITTING, "seqs": list(range(9_000, 9_500)), "limit": 51},
             2_600,
         ),
         (
             SEARCH.fitting_transactions,
-            {**FITTING, "seqs": list(range(9_000, 9_100)), "keys": ["k"], "values": ["1"], "limit": 51},
+            {**FITTING, "seqs": list(range(9_000, 9_100)), "metadata": '{"k":1}', "limit": 51},
             600,
         ),
         (
             SEARCH.accounts_in_order,
             {"lows": ["users:"], "highs": ["users;"], "after": "users:5", "looks": 100, "limit": 51}
-            | {"type": None, "asset": None, "status": "closed", "keys": ["k"], "values": ["1"]},
+            | {"type": None, "asset": None, "status": "closed", "owner": None, "metadata": '{"k":1}'},
             200,
         ),
     ],

@@ -46,7 +46,7 @@ def test_every_key_begins_with_the_tenant(admin: psycopg.Connection[tuple[Any, .
         FROM pg_index AS i
         JOIN pg_class AS c ON c.oid = i.indrelid
         JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-        WHERE c.relnamespace = 'ledgerx'::regnamespace
+        WHERE c.relnamespace = 'ledgerx'::regnamespace AND i.indisunique
         """
     ).fetchall()
     others = {name.removeprefix("ledgerx.") for name, first in keys if first != "tenant_id"}
@@ -92,6 +92,7 @@ def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
     assert others == {
         ("tenants", "registry", ("ledgerx_owner",), "ALL"),
         ("outbox", "relay", ("ledgerx_relay",), "SELECT"),
+        ("open_holds", "due", ("ledgerx_owner",), "SELECT"),
     }
 
 
@@ -123,9 +124,9 @@ def test_no_role_of_ours_is_above_the_rules(admin: psycopg.Connection[tuple[Any,
 
 
 @pytest.mark.parametrize("role", ["postgres", *ROLES])
-@pytest.mark.parametrize("table", ["entries", "postings"])
-@pytest.mark.parametrize("statement", ["UPDATE {} SET seq = seq", "DELETE FROM {}", "TRUNCATE {}"])
-def test_the_journal_is_append_only_for_everybody(
+@pytest.mark.parametrize("table", ["entries", "postings", "audit_log"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET tenant_id = tenant_id", "DELETE FROM {}", "TRUNCATE {}"])
+def test_the_journal_and_the_audit_log_are_append_only_for_everybody(
     admin: psycopg.Connection[tuple[Any, ...]], role: str, table: str, statement: LiteralString
 ) -> None:
     admin.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
@@ -135,7 +136,9 @@ def test_the_journal_is_append_only_for_everybody(
 
 def test_constraints_that_mean_something_to_a_client_exist(admin: psycopg.Connection[tuple[Any, ...]]) -> None:
     names = column(
-        admin, "SELECT conname FROM pg_constraint WHERE connamespace = 'ledgerx'::regnamespace AND contype <> 'n'"
+        admin,
+        "SELECT conname FROM pg_constraint WHERE connamespace = 'ledgerx'::regnamespace AND contype <> 'n' "
+        "UNION SELECT relname FROM pg_class INNER JOIN pg_index ON indexrelid = oid WHERE indisunique",
     )
     assert set(names) >= constraints._ERRORS.keys()
 
@@ -144,6 +147,12 @@ def test_constraints_that_mean_something_to_a_client_exist(admin: psycopg.Connec
 CODES = [f"user:{n}" for n in range(2_000)]
 POSTING = Queries("ledgerx", "sql/posting.sql")
 READING = Queries("ledgerx", "sql/reading.sql")
+PEOPLE = Queries("ledgerx", "sql/people.sql")
+SESSIONS = Queries("ledgerx", "sql/sessions.sql")
+TENANCY = Queries("ledgerx", "sql/tenancy.sql")
+AUDIT = Queries("ledgerx", "sql/audit.sql")
+NOBODY = UUID(int=1)
+FEED = Queries("ledgerx", "sql/feed.sql")
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +181,18 @@ def grown_tenant(shared_database: Database) -> UUID:
         (READING.account, {"code": CODES[7]}),
         (READING.entries, {"seqs": list(range(100, 151))}),
         (READING.postings, {"seqs": list(range(3_000, 3_051))}),
+        (PEOPLE.user_by_email, {"email_key": "a@example.com"}),
+        (PEOPLE.users_page, {"after": NOBODY, "limit": 51}),
+        (PEOPLE.other_owner, {"user_id": NOBODY}),
+        (PEOPLE.delete_families, {"user_id": NOBODY}),
+        (SESSIONS.forget_attempts, {"forget_s": 1}),
+        (SESSIONS.delete_oldest_families, {"user_id": NOBODY, "keep": 49}),
+        (SESSIONS.lock_family, {"family_id": NOBODY}),
+        (TENANCY.find_client, {"client_id": "x"}),
+        (TENANCY.clients_page, {"after": "", "limit": 51}),
+        (AUDIT.audit_page, {"before": NOBODY, "limit": 51}),
+        (FEED.feed, {"after": 3_500, "limit": 50, "max_bytes": 1_000}),
+        (FEED.integrity, {}),
         (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),
     ],
 )

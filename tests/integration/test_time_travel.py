@@ -18,7 +18,7 @@ from ledgerx.events import JournalMessage, decode
 from ledgerx.journal import AccountType
 from ledgerx_cli.roles import Database
 from ledgerx_streams.projections import dated
-from ledgerx_streams.projections.marks import MARKS
+from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 from tests.commands import envelope, opening
@@ -80,7 +80,7 @@ async def _compare(
         db.pool(database.streams_url, application_name="test", max_size=2) as streams,
         db.pool(database.api_url, application_name="test", max_size=1) as pool,
     ):
-        projectors = [Projector(MARKS, streams), Projector(VOLUMES, streams)]
+        projectors = [Projector(BALANCES, streams), Projector(VOLUMES, streams)]
         for messages in (_messages(database, tenant_id)[:streamed], _messages(database, tenant_id)):
             for one in messages:
                 for projector in projectors:

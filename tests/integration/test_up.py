@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from ledgerx_cli import platform
+from ledgerx_cli.data_directory import write_private_json
 from ledgerx_cli.progress import LeftoversStopped, PartCrashed, PartReady
 from ledgerx_cli.roles import Database
 from tests.integration.up_process import COMMAND, Up
@@ -27,11 +28,17 @@ def ledgerx(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
 
 
+def log_in(up: Up, demo: platform.Demo) -> int:
+    """The status of a log-in of the demo's owner, whose tenant is the default."""
+    return up.post("/v1/auth/login", email=demo.email, password=demo.password)[0]
+
+
 def test_a_platform_starts_heals_stops_and_resumes(data: Path) -> None:
     with Up(data) as up:
         assert up.started_parts() == PARTS
         demo = platform.demo(data)
         assert demo.base_url == up.base_url
+        assert log_in(up, demo) == 200
         bank, user, transaction = up.follow_the_welcome()
         assert (bank["code"], user["code"]) == ("bank", "users:1")
         assert [posting["amount"] for posting in transaction["postings"]] == ["12.34", "12.34"]
@@ -50,6 +57,7 @@ def test_a_platform_starts_heals_stops_and_resumes(data: Path) -> None:
 
     with Up(data) as up:
         assert platform.demo(data) == msgspec.structs.replace(demo, base_url=up.base_url)
+        assert log_in(up, demo) == 200
         *_, replayed = up.follow_the_welcome()
         assert replayed["hash"] == transaction["hash"]
         assert up.stop(signal.SIGINT) == 0
@@ -64,6 +72,17 @@ def test_what_a_killed_platform_left_is_stopped_before_the_next_start(data: Path
         assert isinstance(up.events[0], LeftoversStopped)
         assert set(up.events[0].pids) == set(orphans.values())
         assert not any(map(psutil.pid_exists, orphans.values()))
+
+
+def test_a_demo_without_an_owner_gets_one_and_so_does_one_whose_file_was_lost(data: Path, database: Database) -> None:
+    with Up(data, LEDGERX_DATABASE_URL=database.admin_url):
+        first = platform.demo(data)
+    write_private_json(data / "demo.json", msgspec.structs.replace(first, email=None, password=None))
+    with Up(data, LEDGERX_DATABASE_URL=database.admin_url) as up:
+        second = platform.demo(data)
+        assert second.client_id == first.client_id
+        assert second.email != first.email
+        assert log_in(up, second) == log_in(up, first) == 200
 
 
 def test_a_real_database_takes_the_place_of_the_embedded_one(data: Path, database: Database) -> None:
@@ -92,6 +111,17 @@ def test_the_other_subcommands_find_the_platform_and_a_second_one_is_refused(dat
         assert msgspec.json.decode(made.stdout).keys() == {"tenant", "tenant_id", "client_id", "client_secret"}
         again = ledgerx("tenant", "create", "acme", "--data", str(data))
         assert (again.returncode, again.stderr) == (1, 'ledgerx: there is a tenant named "acme" already\n')
+        user = ledgerx("user", "create", "acme", "Ada@Example.com", "--role", "auditor", "--json", "--data", str(data))
+        token = msgspec.json.decode(user.stdout)["password_token"]
+        assert up.post("/v1/auth/password-reset", token=token, password="correct horse") == (204, None)
+        ada = {"tenant": "acme", "email": "ada@example.com", "password": "correct horse"}
+        status, session = up.post("/v1/auth/login", **ada)
+        assert (status, session["scope"]) == (200, "ledger:read")
+        eve = ada | {"email": "eve@example.com"}
+        assert up.post("/v1/auth/register", **eve)[0] == 403
+        assert ledgerx("tenant", "registration", "acme", "open", "--data", str(data)).returncode == 0
+        assert up.post("/v1/auth/register", **eve)[0] == 202
+        assert up.post("/v1/auth/login", **eve)[0] == 200
         second = ledgerx("up", "--data", str(data))
         assert second.returncode == 1
         assert second.stderr == f"ledgerx: {data} is in use by another platform (process {up.process.pid})\n"

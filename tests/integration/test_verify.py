@@ -80,6 +80,7 @@ async def test_an_unknown_tenant_is_not_found(shared_database: Database) -> None
         ("UPDATE ledgerx.guarded_balances SET posted = posted - 1 WHERE tenant_id = %s", None),
         ("UPDATE ledgerx.heads SET hash = sha256('') WHERE tenant_id = %s", None),
         ("UPDATE ledgerx.heads SET seq = 1103 WHERE tenant_id = %s", 1103),
+        ("UPDATE ledgerx.heads SET accounts = 1 WHERE tenant_id = %s", None),
     ],
 )
 async def test_tampering_is_found_where_it_was_done(

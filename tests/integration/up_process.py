@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,6 +62,15 @@ class Up:
 
     def stopped_parts(self) -> list[str]:
         return [event.part for event in self.events if isinstance(event, PartStopped)]
+
+    def post(self, path: str, **body: Any) -> tuple[int, Any]:
+        """Post members of a JSON body and return the status and the answer."""
+        connection = HTTPConnection(self.base_url.removeprefix("http://"))
+        connection.request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, msgspec.json.decode(content) if content else None
 
     def follow_the_welcome(self) -> list[Any]:
         """Run the commands that a person copies from the terminal and return the answers."""

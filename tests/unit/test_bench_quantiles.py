@@ -25,7 +25,7 @@ def test_the_growth_of_a_histogram_between_two_pages_is_summed_over_its_labels()
     histogram.labels("balances").observe(0.5)
     between = buckets(generate_latest(registry).decode(), "fresh_seconds")
     histogram.labels("balances").observe(1.5)
-    histogram.labels("marks").observe(9)
+    histogram.labels("others").observe(9)
     after = buckets(generate_latest(registry).decode(), "fresh_seconds")
     assert growth(before, after) == {1: 1, 2: 2, math.inf: 3}
     assert growth(between, after) == {1: 0, 2: 1, math.inf: 2}

@@ -16,8 +16,12 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
 
 
-async def echo(_scope: Any, receive: Any, send: Any) -> None:
-    body = b""
+LARGE = b"z" * 32 * 1024 * 1024
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the body, and `/large` with much more."""
+    body = LARGE if scope["path"] == "/large" else b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -34,6 +38,7 @@ async def echo(_scope: Any, receive: Any, send: Any) -> None:
 @pytest_asyncio.fixture
 async def connect(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Connect]:
     monkeypatch.setattr(connection, "MAX_SILENCE_S", 0.2)
+    monkeypatch.setattr(connection, "MAX_STALL_S", 0.2)
     config = uvicorn.Config(echo, lifespan="off", ws="none", log_config=None, access_log=False)
     config.load()
     state = ServerState()
@@ -108,4 +113,24 @@ async def test_a_large_body_before_the_next_head_is_no_large_head(connect: Conne
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
     assert await reader.readexactly(len(body)) == body
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut_off(connect: Connect) -> None:
+    reader, writer = await connect()
+    writer.write(GET.replace(b"/", b"/large", 1))
+    # What is read ahead on either side is far less than the answer.
+    await asyncio.sleep(0.5)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+        await reader.readexactly(len(LARGE))
+    writer.close()
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer(connect: Connect) -> None:
+    reader, writer = await connect()
+    writer.write(GET.replace(b"/", b"/large", 1))
+    await reader.readuntil(b"\r\n\r\n")
+    for _ in range(8):
+        await asyncio.sleep(0.1)
+        await reader.readexactly(len(LARGE) // 8)
     writer.close()

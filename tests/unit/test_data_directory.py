@@ -87,4 +87,11 @@ def test_there_is_no_demo_before_the_first_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="holds no demo tenant"):
         platform.demo(tmp_path)
     write_private_json(tmp_path / "demo.json", DEMO)
-    assert msgspec.structs.astuple(platform.demo(tmp_path)) == ("http://127.0.0.1:1", "demo", "id", "swordfish")
+    assert msgspec.structs.astuple(platform.demo(tmp_path)) == (
+        "http://127.0.0.1:1",
+        "demo",
+        "id",
+        "swordfish",
+        None,
+        None,
+    )

@@ -1,5 +1,6 @@
 """`decide`, rule by rule; its combinations are in test_decide_stateful.py."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -9,15 +10,14 @@ from ledgerx.commands import (
     AnyCommand,
     CloseAccount,
     Direction,
-    FreezeAccount,
-    LimitAccount,
     Line,
     Post,
-    UnfreezeAccount,
+    UpdateAccount,
 )
-from ledgerx.decide import MAX_POSTINGS, Outcome, Recorded, Refused, Replayed
+from ledgerx.deciding.transactions import MAX_POSTINGS
 from ledgerx.errors import LedgerError
 from ledgerx.journal import AccountType
+from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from tests.commands import envelope, opening, transfer
 from tests.unit.memory_ledger import NOON, MemoryLedger
 
@@ -30,6 +30,11 @@ def entry_of(outcome: Outcome) -> Any:
 def error_of(outcome: Outcome) -> LedgerError:
     assert isinstance(outcome, Refused)
     return outcome.error
+
+
+def codes_of(outcomes: Iterable[Outcome]) -> list[str | None]:
+    """The code of each refusal."""
+    return [outcome.error.code if isinstance(outcome, Refused) else None for outcome in outcomes]
 
 
 @pytest.fixture
@@ -138,7 +143,7 @@ def test_the_same_key_and_request_is_one_entry(ledger: MemoryLedger, apart: bool
 
 def test_the_same_key_for_another_request_is_refused_before_anything_else(ledger: MemoryLedger) -> None:
     run(ledger, transfer("k", "1"))
-    [outcome] = run(ledger, FreezeAccount(code="nobody", **envelope("k", b"2")))
+    [outcome] = run(ledger, UpdateAccount(code="nobody", frozen=True, **envelope("k", b"2")))
     assert error_of(outcome).code == "idempotency_key_reused"
 
 
@@ -161,10 +166,10 @@ def test_recorded_at_is_the_heads_where_the_clock_ran_backwards(ledger: MemoryLe
         (opening("new", max_balance="-1"), "limit_exceeded"),
         (opening("new", min_balance="0.001"), "too_many_decimals"),
         (opening("new", min_balance="many"), "invalid_amount"),
-        (LimitAccount(code="user", min_balance="1", max_balance=None, **envelope("c")), "insufficient_funds"),
-        (LimitAccount(code="nobody", min_balance="1", max_balance=None, **envelope("c")), "unknown_account"),
-        (FreezeAccount(code="closed", **envelope("c")), "account_closed"),
-        (UnfreezeAccount(code="nobody", **envelope("c")), "unknown_account"),
+        (UpdateAccount(code="user", min_balance="1", max_balance=None, **envelope("c")), "insufficient_funds"),
+        (UpdateAccount(code="nobody", min_balance="1", max_balance=None, **envelope("c")), "unknown_account"),
+        (UpdateAccount(code="closed", frozen=True, **envelope("c")), "account_closed"),
+        (UpdateAccount(code="nobody", frozen=False, **envelope("c")), "unknown_account"),
         (CloseAccount(code="closed", **envelope("c")), "account_closed"),
     ],
 )
@@ -175,16 +180,33 @@ def test_an_account_command_that_breaks_a_rule_says_which(ledger: MemoryLedger, 
     assert ledger.head == before
 
 
+def test_a_tenant_opens_as_many_accounts_as_it_may_have() -> None:
+    ledger = MemoryLedger(max_accounts=2)
+    assert codes_of(run(ledger, opening("a"), opening("a", key="again"), opening("b"), opening("c"))) == [
+        None,
+        "account_exists",
+        None,
+        "too_many_accounts",
+    ]
+    # What was opened before is answered again, and a closed account is still one.
+    assert isinstance(run(ledger, opening("b"))[0], Replayed)
+    assert codes_of(run(ledger, CloseAccount(code="a", **envelope("close")), opening("c"))) == [
+        None,
+        "too_many_accounts",
+    ]
+    ledger.max_accounts = 1
+    assert codes_of(run(ledger, opening("d"), transfer("t", debit="b", credit="b"))) == ["too_many_accounts", None]
+
+
 def test_a_frozen_account_takes_no_postings_until_unfrozen(ledger: MemoryLedger) -> None:
-    frozen, refused, twice, thawed, taken = run(
+    frozen, refused, thawed, taken = run(
         ledger,
-        FreezeAccount(code="user", **envelope("freeze")),
+        UpdateAccount(code="user", frozen=True, **envelope("freeze")),
         transfer("t", "1"),
-        FreezeAccount(code="user", **envelope("again")),
-        UnfreezeAccount(code="user", **envelope("thaw")),
+        UpdateAccount(code="user", frozen=False, **envelope("thaw")),
         transfer("t", "1"),
     )
-    assert [error_of(outcome).code for outcome in (refused, twice)] == ["account_frozen", "account_frozen"]
+    assert error_of(refused).code == "account_frozen"
     assert [entry_of(outcome).change.status for outcome in (frozen, thawed)] == ["frozen", "open"]
     assert isinstance(taken, Recorded)
 
@@ -204,8 +226,8 @@ def test_postings_of_the_same_batch_count_when_an_account_is_closed_or_limited(l
     commands += [
         transfer("t", "3", debit=debit, credit=credit),
         CloseAccount(code=code, **envelope("close it")),
-        LimitAccount(code=code, min_balance=None, max_balance="2", **envelope("too low")),
-        LimitAccount(code=code, min_balance=None, max_balance="3", **envelope("just right")),
+        UpdateAccount(code=code, min_balance=None, max_balance="2", **envelope("too low")),
+        UpdateAccount(code=code, min_balance=None, max_balance="3", **envelope("just right")),
         transfer("u", "0.01", debit=debit, credit=credit),
     ]
     outcomes = run(ledger, *commands)[-5:]
@@ -216,7 +238,7 @@ def test_postings_of_the_same_batch_count_when_an_account_is_closed_or_limited(l
 
 
 def test_the_sums_of_an_account_without_limits_are_not_kept(ledger: MemoryLedger) -> None:
-    lift = LimitAccount(code="user", min_balance=None, max_balance=None, **envelope("lift"))
+    lift = UpdateAccount(code="user", min_balance=None, max_balance=None, **envelope("lift"))
     decision = ledger.run([transfer("t", "3"), lift, transfer("u", "4")])
     assert decision.sums == {}
     assert ledger.guarded == {}

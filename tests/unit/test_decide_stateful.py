@@ -1,158 +1,52 @@
-"""`decide` against a simple model of a ledger, with random batches of random commands."""
+"""`decide` against a simple model of a ledger, with random batches of random commands of every kind.
 
+`LEDGERX_STATEFUL_EXAMPLES` sets how many runs of 50 steps each there are.
+"""
+
+import copy
+import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import UNSET
 
 from ledgerx.commands import (
+    Amend,
     AnyCommand,
+    Capture,
     CloseAccount,
     Direction,
-    FreezeAccount,
-    LimitAccount,
+    Expire,
+    Hold,
     Line,
     OpenAccount,
     Post,
-    UnfreezeAccount,
+    Release,
+    Reverse,
+    UpdateAccount,
 )
-from ledgerx.decide import Outcome, Recorded, Refused, Replayed
-from ledgerx.journal import AccountType, chain, genesis
+from ledgerx.errors import BatchRefused
+from ledgerx.journal import AccountType, Layer, chain, genesis
+from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
+from ledgerx.state import balance
+from tests.unit.ledger_model import SCALES, Model, units
 from tests.unit.memory_ledger import NOON, TENANT, MemoryLedger
 
-SCALES = {"USD": 2, "JPY": 0}
 CODES = st.sampled_from(["a", "b", "c", "d", "e"])
 ASSETS = st.sampled_from(["USD", "USD", "USD", "JPY", "XXX"])
 KINDS = st.sampled_from(AccountType)
 LIMITS = st.none() | st.integers(-6, 6)
+CHANGED_LIMITS = st.just(UNSET) | LIMITS
 AMOUNTS = st.integers(0, 5)
 LINES = st.lists(st.tuples(CODES, st.sampled_from(Direction), AMOUNTS), max_size=3)
 TRANSFERS = st.lists(st.tuples(CODES, CODES, AMOUNTS), min_size=1, max_size=3)
-
-
-@dataclass
-class ModelAccount:
-    asset: str
-    type: AccountType
-    least: int | None
-    most: int | None
-    status: str = "open"
-    balance: int = 0
-
-    def breaks(self, change: int = 0) -> str | None:
-        after = self.balance + change
-        if self.least is not None and after < self.least:
-            return "insufficient_funds"
-        if self.most is not None and after > self.most:
-            return "limit_exceeded"
-        return None
-
-
-class Model:
-    """Says for each command what becomes of it: "recorded", "replayed" or the code of a refusal."""
-
-    def __init__(self) -> None:
-        self.accounts: dict[str, ModelAccount] = {}
-        self.keys: dict[str, bytes] = {}
-
-    def run(self, command: AnyCommand) -> str:
-        known = self.keys.get(command.idempotency_key)
-        if known is not None:
-            return "replayed" if known == command.fingerprint else "idempotency_key_reused"
-        refusal = self._change(command)
-        if refusal is not None:
-            return refusal
-        self.keys[command.idempotency_key] = command.fingerprint
-        return "recorded"
-
-    def _change(self, command: AnyCommand) -> str | None:
-        if isinstance(command, Post):
-            return self._post(command)
-        if isinstance(command, OpenAccount):
-            return self._open(command)
-        refusal = self._unusable(command.code, frozen_too=not isinstance(command, FreezeAccount))
-        if refusal is not None:
-            return refusal
-        account = self.accounts[command.code]
-        if isinstance(command, LimitAccount):
-            return self._limit(account, command)
-        if isinstance(command, CloseAccount):
-            if account.balance:
-                return "account_not_empty"
-            account.status = "closed"
-        else:
-            account.status = "frozen" if isinstance(command, FreezeAccount) else "open"
-        return None
-
-    def _open(self, command: OpenAccount) -> str | None:
-        if command.code in self.accounts:
-            return "account_exists"
-        if command.asset not in SCALES:
-            return "unknown_asset"
-        account = ModelAccount(command.asset, command.type, None, None)
-        refusal = self._limit(account, command)
-        if refusal is None:
-            self.accounts[command.code] = account
-        return refusal
-
-    def _limit(self, account: ModelAccount, command: LimitAccount | OpenAccount) -> str | None:
-        least, most = (
-            None if text is None else minor(text, account.asset) for text in (command.min_balance, command.max_balance)
-        )
-        if least is not None and most is not None and least > most:
-            return "invalid_field"
-        refusal = ModelAccount(account.asset, account.type, least, most, balance=account.balance).breaks()
-        if refusal is None:
-            account.least, account.most = least, most
-        return refusal
-
-    def _post(self, command: Post) -> str | None:
-        if len(command.lines) < 2:
-            return "invalid_field"
-        totals: Counter[str] = Counter()
-        changes: Counter[str] = Counter()
-        for line in command.lines:
-            refusal = self._unusable(line.account, frozen_too=False)
-            if refusal is not None:
-                return refusal
-            account = self.accounts[line.account]
-            if line.asset is not None and line.asset != account.asset:
-                return "asset_mismatch"
-            if Decimal(line.amount) == 0:
-                return "invalid_amount"
-            signed = minor(line.amount, account.asset) * (1 if line.direction is Direction.DEBIT else -1)
-            totals[account.asset] += signed
-            changes[line.account] += signed * account.type.sign
-        if any(totals.values()):
-            return "unbalanced"
-        for code, change in changes.items():
-            refusal = self.accounts[code].breaks(change)
-            if refusal is not None:
-                return refusal
-        for code, change in changes.items():
-            self.accounts[code].balance += change
-        return None
-
-    def _unusable(self, code: str, *, frozen_too: bool) -> str | None:
-        if code not in self.accounts:
-            return "unknown_account"
-        status = self.accounts[code].status
-        return f"account_{status}" if status == "closed" or (status == "frozen" and not frozen_too) else None
-
-
-def minor(text: str, asset: str) -> int:
-    return int(Decimal(text).scaleb(SCALES[asset]))
-
-
-def units(minor: int | None, asset: str) -> str | None:
-    return None if minor is None else str(Decimal(minor).scaleb(-SCALES.get(asset, 0)))
+SECONDS = st.integers(-100, 100)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -169,36 +63,73 @@ class LedgerMachine(RuleBasedStateMachine):
     def open_some_accounts(self, kinds: list[AccountType]) -> None:
         for code, kind in zip("abc", kinds, strict=True):
             self.open_account(code, "USD", kind, None, None)
-        self.decide_the_batch(0)
+        self.decide_the_batch(0, atomic=False)
 
     @rule(code=CODES, asset=ASSETS, kind=KINDS, least=LIMITS, most=LIMITS)
     def open_account(self, code: str, asset: str, kind: AccountType, least: int | None, most: int | None) -> None:
         limits: dict[str, Any] = {"min_balance": units(least, asset), "max_balance": units(most, asset)}
         self._queue(OpenAccount(code=code, asset=asset, type=kind, **limits, **self._envelope(code, asset, kind)))
 
-    @rule(transfers=TRANSFERS)
-    def move(self, transfers: list[tuple[str, str, int]]) -> None:
-        lines = [
-            self._line(code, direction, amount)
-            for debit, credit, amount in transfers
-            for code, direction in ((debit, Direction.DEBIT), (credit, Direction.CREDIT))
-        ]
-        self._queue(Post(lines=tuple(lines), **self._envelope(lines)))
+    @rule(transfers=TRANSFERS, versions=st.lists(CODES, max_size=1), off=st.sampled_from([0, 0, 0, 1]))
+    def move(self, transfers: list[tuple[str, str, int]], versions: list[str], off: int) -> None:
+        lines = self._transfers(transfers)
+        accounts = self.model.accounts
+        wanted = {code: accounts[code].touched_at + off if code in accounts else 0 for code in versions}
+        self._queue(Post(lines=lines, if_versions=wanted, **self._envelope(lines, wanted)))
 
     @rule(lines=LINES, asset=ASSETS)
     def post_anything(self, lines: list[tuple[str, Direction, int]], asset: str) -> None:
         made = tuple(self._line(*line, asset=asset) for line in lines)
         self._queue(Post(lines=made, **self._envelope(made)))
 
-    @rule(code=CODES, least=LIMITS, most=LIMITS)
-    def limit(self, code: str, least: int | None, most: int | None) -> None:
-        asset = self._asset(code)
-        limits: dict[str, Any] = {"min_balance": units(least, asset), "max_balance": units(most, asset)}
-        self._queue(LimitAccount(code=code, **limits, **self._envelope(code, least, most)))
+    @rule(transfers=TRANSFERS, expires=st.none() | SECONDS, category=st.none() | st.just("held"))
+    def hold(self, transfers: list[tuple[str, str, int]], expires: int | None, category: str | None) -> None:
+        lines = self._transfers(transfers)
+        expires_at = None if expires is None else NOON + timedelta(seconds=expires)
+        self._queue(Hold(lines=lines, expires_at=expires_at, category=category, **self._envelope(lines, expires)))
 
-    @rule(code=CODES, change=st.sampled_from([FreezeAccount, UnfreezeAccount, UnfreezeAccount, CloseAccount]))
-    def change_status(self, code: str, change: type[FreezeAccount | UnfreezeAccount | CloseAccount]) -> None:
-        self._queue(change(code=code, **self._envelope(code, change)))
+    @rule(data=st.data(), kind=st.sampled_from([Capture, Capture, Release, Expire, Reverse, Reverse]))
+    def end_all(self, data: st.DataObject, kind: type[Capture | Release | Expire | Reverse]) -> None:
+        target = self._some_target(data, kind)
+        self._queue(kind(target=target, **self._envelope(kind, target)))
+
+    @rule(data=st.data(), kind=st.sampled_from([Capture, Reverse, Reverse]), amount=AMOUNTS)
+    def end_a_part(self, data: st.DataObject, kind: type[Capture | Reverse], amount: int) -> None:
+        target = self._some_target(data, kind)
+        found = self.model.transactions.get(target)
+        debits = [code for code, signed in found.lines if signed > 0] if found else ["a"]
+        credits_ = [code for code, signed in found.lines if signed < 0] if found else ["b"]
+        if debits and credits_:
+            lines = self._transfers(
+                [(data.draw(st.sampled_from(debits)), data.draw(st.sampled_from(credits_)), amount)]
+            )
+            self._queue(kind(target=target, lines=lines, **self._envelope(kind, target, lines)))
+
+    @rule(data=st.data(), category=st.sampled_from([UNSET, None, "amended"]))
+    def amend(self, data: st.DataObject, category: Any) -> None:
+        target = self._some_target(data, Amend)
+        self._queue(Amend(target=target, category=category, **self._envelope("amend", target, category)))
+
+    @rule(
+        code=CODES,
+        least=CHANGED_LIMITS,
+        most=CHANGED_LIMITS,
+        frozen=st.sampled_from([UNSET, True, False, False]),
+        off=st.sampled_from([None, 0, 1]),
+    )
+    def update(self, code: str, least: Any, most: Any, frozen: Any, off: int | None) -> None:
+        asset = self._asset(code)
+        changes: dict[str, Any] = {
+            "min_balance": least if least is UNSET else units(least, asset),
+            "max_balance": most if most is UNSET else units(most, asset),
+            "frozen": frozen,
+            "if_versions": self._version(code, off),
+        }
+        self._queue(UpdateAccount(code=code, **changes, **self._envelope(code, least, most, frozen)))
+
+    @rule(code=CODES, off=st.sampled_from([None, 0, 1]))
+    def close(self, code: str, off: int | None) -> None:
+        self._queue(CloseAccount(code=code, if_versions=self._version(code, off), **self._envelope("close", code)))
 
     @rule(data=st.data())
     def ask_again(self, data: st.DataObject) -> None:
@@ -207,25 +138,37 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), code=CODES)
     def ask_for_something_else_with_a_key_used_before(self, data: st.DataObject, code: str) -> None:
         key = data.draw(st.sampled_from(self.asked)).idempotency_key
-        self._queue(FreezeAccount(code=code, **{**self._envelope("else", code), "idempotency_key": key}))
+        self._queue(CloseAccount(code=code, **{**self._envelope("else", code), "idempotency_key": key}))
 
-    @rule(clock_s=st.integers(-100, 100))
-    def decide_the_batch(self, clock_s: int) -> None:
+    @rule(clock_s=SECONDS, atomic=st.sampled_from([False, False, True]))
+    def decide_the_batch(self, clock_s: int, *, atomic: bool) -> None:
         batch, self.queued = self.queued, []
         before = len(self.ledger.entries)
-        decision = self.ledger.run(batch, NOON + timedelta(seconds=clock_s))
-        expected = [self.model.run(command) for command in batch]
-        assert [told(outcome) for outcome in decision.outcomes] == expected
+        now = NOON + timedelta(seconds=clock_s)
+        model = copy.deepcopy(self.model)
+        model.now = max(now, self.ledger.head.recorded_at)
+        expected = [model.run(command) for command in batch]
+        decision = self.ledger.run(batch, now, atomic=atomic)
+        refusals = [n for n, told_ in enumerate(expected) if told_ not in ("recorded", "replayed")]
         recorded = [outcome.entry for outcome in decision.outcomes if isinstance(outcome, Recorded)]
-        assert recorded == decision.entries == self.ledger.entries[before:]
+        assert recorded == list(decision.entries) == self.ledger.entries[before:]
+        if atomic and refusals:
+            for outcome in decision.outcomes:
+                assert isinstance(outcome, Refused)
+                assert isinstance(outcome.error, BatchRefused)
+                assert outcome.error.extra["index"] == refusals[0]
+                assert outcome.error.extra["problem"]["code"] == expected[refusals[0]]
+            return
+        self.model = model
+        assert [told(outcome) for outcome in decision.outcomes] == expected
         self._check_replays(batch, decision.outcomes)
 
     @invariant()
-    def debits_equal_credits_in_each_entry_and_asset(self) -> None:
+    def debits_equal_credits_in_each_entry_asset_and_pair_of_layers(self) -> None:
         for entry in self.ledger.entries:
-            totals: Counter[str] = Counter()
+            totals: Counter[tuple[str, bool]] = Counter()
             for line in entry.postings:
-                totals[line.asset] += line.amount
+                totals[line.asset, line.layer is Layer.POSTED] += line.amount
             assert not any(totals.values())
 
     @invariant()
@@ -234,7 +177,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for code, account in self.ledger.accounts.items():
             model = self.model.accounts[code]
             sums = self.ledger.sums(account.account_id)
-            assert sums.posted * account.type.sign == model.balance
+            now = balance(sums, account.type)
+            assert (now.posted, now.pending_in, now.pending_out) == (model.balance, model.incoming, model.outgoing)
             assert model.breaks() is None
             assert (account.status, account.min_balance, account.max_balance) == (
                 model.status,
@@ -242,6 +186,20 @@ class LedgerMachine(RuleBasedStateMachine):
                 model.most,
             )
             assert self.ledger.guarded.get(account.account_id) == (sums if account.guarded else None)
+
+    @invariant()
+    def open_holds_are_those_of_the_model(self) -> None:
+        transactions = self.model.transactions.items()
+        assert self.ledger.open_holds == {
+            seq: one.expires_at for seq, one in transactions if one.kind == "hold" and not one.resolved
+        }
+
+    @invariant()
+    def categories_are_those_of_the_model(self) -> None:
+        for seq, transaction in self.model.transactions.items():
+            target = self.ledger.target(seq)
+            assert target is not None
+            assert target.entry.category == transaction.category
 
     @invariant()
     def numbers_have_no_gap_and_times_never_run_backwards(self) -> None:
@@ -278,11 +236,30 @@ class LedgerMachine(RuleBasedStateMachine):
         key = f"key {len(self.asked)}"
         return {"idempotency_key": key, "fingerprint": sha256(repr(content).encode()).digest(), "actor": "test"}
 
+    def _some_target(self, data: st.DataObject, kind: type) -> int:
+        """A transaction that fits, if there is one; now and then any number."""
+        wanted = ("post", "capture") if kind is Reverse else ("hold",)
+        fitting = [seq for seq, one in self.model.transactions.items() if one.kind in wanted or kind is Amend]
+        anything = st.integers(1, self.model.head + 2)
+        return data.draw(st.sampled_from(fitting) | anything if fitting else anything)
+
+    def _version(self, code: str, off: int | None) -> frozenset[int] | None:
+        if off is None or code not in self.model.accounts:
+            return None
+        return frozenset({self.model.accounts[code].changed_at + off})
+
     def _asset(self, code: str) -> str:
         opened = next((one for one in self.queued if isinstance(one, OpenAccount) and one.code == code), None)
         if code in self.model.accounts:
             return self.model.accounts[code].asset
         return opened.asset if opened is not None and opened.asset in SCALES else "JPY"
+
+    def _transfers(self, transfers: list[tuple[str, str, int]]) -> tuple[Line, ...]:
+        return tuple(
+            self._line(code, direction, amount)
+            for debit, credit, amount in transfers
+            for code, direction in ((debit, Direction.DEBIT), (credit, Direction.CREDIT))
+        )
 
     def _line(self, code: str, direction: Direction, amount: int, asset: str | None = None) -> Line:
         return Line(code, direction, units(amount, self._asset(code)) or "", asset)
@@ -293,4 +270,6 @@ def told(outcome: Outcome) -> str:
 
 
 TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestLedger.settings = settings(
+    max_examples=int(os.environ.get("LEDGERX_STATEFUL_EXAMPLES", "200")), stateful_step_count=50, deadline=None
+)

@@ -15,6 +15,8 @@ import pytest
 
 from ledgerx import events, journal, settings
 from ledgerx.errors import LedgerError
+from ledgerx.feed import EVENT_TYPES
+from ledgerx.journal_file import JournalFileHead
 from ledgerx_api.settings import ApiSettings
 from ledgerx_cli.migrate import MigrateSettings
 from ledgerx_cli.up import Servers
@@ -141,6 +143,19 @@ def test_the_message_in_the_journal_format_continues_the_vectors() -> None:
     assert message.previous_hash.hex() == VECTORS["entries"][record.seq - 2]["hash"]
     assert journal.canonical(events.entry(record)).decode() == VECTORS["entries"][record.seq - 1]["canonical"]
     assert message.hash == record.hash == journal.chain(message.previous_hash, events.entry(record))
+
+
+def test_the_first_line_of_a_file_in_the_journal_format_is_that_of_the_vectors() -> None:
+    [line] = blocks("journal-format.md", "jsonl")
+    head = msgspec.json.decode(line, type=JournalFileHead)
+    assert msgspec.json.encode(head).decode() == line.strip()
+    assert head.hash.hex() == VECTORS["entries"][head.last - 1]["hash"]
+    assert str(head.tenant) == VECTORS["tenant"]
+
+
+def test_the_events_are_those_of_the_code() -> None:
+    documented = {kind.strip("`"): name.strip("`") for name, _, kind in rows("events.md")}
+    assert documented == {kind.value: name for kind, name in EVENT_TYPES.items()}
 
 
 @pytest.mark.parametrize("document", MARKDOWN)

@@ -50,6 +50,8 @@ CHAIN_BREAKING = {
         status=AccountStatus.OPEN,
         type=AccountType.ASSET,
     ),
+    "target_seq": 1,
+    "expires_at": datetime(2026, 1, 1, tzinfo=UTC),
 }
 ENTRY = Entry(
     seq=1,
@@ -72,12 +74,21 @@ POSTINGS = st.builds(
 METADATA = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**50), 2**50), max_size=3).map(
     lambda value: rfc8785.dumps(value).decode()
 )
-CHANGES = st.builds(AccountState, account_id=INTEGERS, scale=st.integers(0, 30), min_balance=LIMITS, max_balance=LIMITS)
+CHANGES = st.builds(
+    AccountState,
+    account_id=INTEGERS,
+    scale=st.integers(0, 30),
+    min_balance=LIMITS,
+    max_balance=LIMITS,
+    owner=st.none() | TEXTS,
+)
 ENTRIES = st.builds(
     Entry,
     seq=INTEGERS,
     recorded_at=TIMES,
     effective_at=st.none() | TIMES,
+    target_seq=st.none() | INTEGERS,
+    expires_at=st.none() | TIMES,
     metadata=st.none() | METADATA,
     postings=st.lists(POSTINGS, max_size=4).map(tuple),
     change=st.none() | CHANGES,
@@ -97,7 +108,7 @@ def microseconds(moment: datetime | None) -> int | None:
 
 def fields_of(entry: Entry) -> list[Any]:
     """The array that docs/journal-format.md describes."""
-    return [
+    fields = [
         1,
         entry.seq,
         str(entry.kind),
@@ -111,6 +122,9 @@ def fields_of(entry: Entry) -> list[Any]:
         [[line.account, str(line.amount), int(line.layer)] for line in entry.postings],
         None if entry.change is None else msgspec.to_builtins(entry.change),
     ]
+    if entry.target_seq is not None or entry.expires_at is not None:
+        fields += [entry.target_seq, microseconds(entry.expires_at)]
+    return fields
 
 
 @given(ENTRIES)

@@ -4,14 +4,16 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgerx.events import EntryRecord, PostingRecord
 from ledgerx.journal import Kind, Layer
-from ledgerx.state import Sums
+from ledgerx.state import POSTINGS_PER_MARK, Sums
+from ledgerx_streams.projections import columns
 from ledgerx_streams.projections.balances import Change, changes
-from ledgerx_streams.projections.marks import POSTINGS_PER_MARK, Mark, Tail, extend
+from ledgerx_streams.projections.marks import Mark, Tail, marks
 from ledgerx_streams.projections.volumes import Movement, movements
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,6 +46,10 @@ def by_account_and_layer(entries: Sequence[EntryRecord]) -> Counter[tuple[int, L
     return sums
 
 
+def sums_of(change: Change) -> Sums:
+    return Sums(change.posted, change.pending_debit, change.pending_credit)
+
+
 def test_changes_sum_each_layer_and_tell_the_last_entry_of_each_account() -> None:
     entries = [
         entry(5, [posting(1, 100), posting(2, -100)]),
@@ -52,9 +58,9 @@ def test_changes_sum_each_layer_and_tell_the_last_entry_of_each_account() -> Non
     ]
 
     assert changes(entries) == [
-        Change(1, Sums(100, 30, 0), 6),
-        Change(2, Sums(-100, 0, 0), 5),
-        Change(3, Sums(0, 0, -30), 6),
+        Change(1, postings=2, posted=100, pending_debit=30, seq=6),
+        Change(2, postings=1, posted=-100, seq=5),
+        Change(3, postings=1, pending_credit=-30, seq=6),
     ]
 
 
@@ -66,41 +72,56 @@ def test_changes_add_up_to_the_postings(journal: list[list[PostingRecord]]) -> N
     rows = changes(entries)
 
     assert {row.account_id for row in rows} == {account_id for account_id, _ in expected}
+    assert sum(row.postings for row in rows) == sum(len(one.postings) for one in entries)
     for row in rows:
-        assert row.added == Sums(*(expected[row.account_id, layer] for layer in Layer))
+        assert sums_of(row) == Sums(*(expected[row.account_id, layer] for layer in Layer))
+
+
+def test_an_amount_that_is_no_integer_is_refused() -> None:
+    with pytest.raises(ValueError, match="poison"):
+        changes([entry(1, [msgspec.structs.replace(posting(1, 1), amount="poison1")])])
+
+
+def test_columns_are_arrays_of_whole_numbers_of_any_size() -> None:
+    assert columns([Mark(1, 2, 3, 1_000, 10**29, 0, -5), Mark(4, 5, 6, 2_000, -1, 7, 0)]) == {
+        "account_id": "{1,4}",
+        "seq": "{2,5}",
+        "line": "{3,6}",
+        "postings": "{1000,2000}",
+        "posted": f"{{{10**29},-1}}",
+        "pending_debit": "{0,7}",
+        "pending_credit": "{-5,0}",
+    }
 
 
 def test_a_mark_stands_at_its_posting_and_includes_it() -> None:
     tails = {1: Tail(POSTINGS_PER_MARK - 1, Sums(50, 0, 0))}
 
-    marks, after = extend(tails, [entry(9, [posting(2, -7), posting(1, 7), posting(1, 1)])])
+    passed = marks(tails, [entry(9, [posting(2, -7), posting(1, 7), posting(1, 1)])])
 
-    assert marks == [Mark(1, 9, 1, Tail(POSTINGS_PER_MARK, Sums(57, 0, 0)))]
-    assert after == {1: Tail(POSTINGS_PER_MARK + 1, Sums(58, 0, 0)), 2: Tail(1, Sums(-7, 0, 0))}
+    assert passed == [Mark(1, 9, 1, POSTINGS_PER_MARK, 57, 0, 0)]
 
 
 @given(journals, st.lists(st.integers(0, 30)), st.integers(0, 2 * POSTINGS_PER_MARK))
-def test_marks_and_tails_do_not_depend_on_how_the_journal_is_cut(
+def test_marks_do_not_depend_on_how_the_journal_is_cut(
     journal: list[list[PostingRecord]], cuts: list[int], copies: int
 ) -> None:
     # Copies bring an account past several marks in one message.
     journal = [lines[:1] * copies for lines in journal[:1]] + journal
     entries = [entry(seq, lines) for seq, lines in enumerate(journal, 1)]
-    whole_marks, whole_tails = extend({}, entries)
     edges = [0, *sorted(cuts), len(entries)]
+    nothing = {account_id: Tail(0, Sums()) for account_id in (1, 2, 3)}
 
-    marks: list[Mark] = []
-    tails: dict[int, Tail] = {}
+    passed: list[Mark] = []
+    tails = dict(nothing)
     for start, end in pairwise(edges):
-        passed, touched = extend(tails, entries[start:end])
-        marks += passed
-        tails |= touched
+        passed += marks(tails, entries[start:end])
+        for row in changes(entries[:end]):
+            tails[row.account_id] = Tail(row.postings, sums_of(row))
 
-    assert (marks, tails) == (whole_marks, whole_tails)
-    sums = by_account_and_layer(entries)
+    assert passed == marks(nothing, entries)
     for account_id, tail in tails.items():
-        assert tail.sums == Sums(*(sums[account_id, layer] for layer in Layer))
-        marked = [mark.tail.postings for mark in marks if mark.account_id == account_id]
+        marked = [mark.postings for mark in passed if mark.account_id == account_id]
         assert marked == list(range(POSTINGS_PER_MARK, tail.postings + 1, POSTINGS_PER_MARK))
 
 
@@ -114,3 +135,16 @@ def test_only_posted_lines_move_volumes_on_the_day_that_they_take_effect() -> No
         Movement(2, NOW, "", 0, 100),
         Movement(1, earlier, "rent", 0, 30),
     ]
+
+
+def test_marks_hold_the_sums_of_all_postings_up_to_them() -> None:
+    lines = [posting(1, amount, layer) for amount in (1, 20, 300) for layer in Layer] * 250
+    entries = [entry(seq, lines[start : start + 100]) for seq, start in enumerate(range(0, len(lines), 100), 1)]
+
+    first, second = marks({1: Tail(0, Sums())}, entries)
+
+    assert (first.seq, first.line, second.seq, second.line) == (10, 99, 20, 99)
+    for mark in (first, second):
+        expected = by_account_and_layer([entry(1, lines[: mark.postings])])
+        sums = (mark.posted, mark.pending_debit, mark.pending_credit)
+        assert sums == tuple(expected[1, layer] for layer in Layer)

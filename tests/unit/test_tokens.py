@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ledgerx.errors import InvalidToken
 from ledgerx.keys import Keyset, write_new_keyset
+from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import Scope
 from ledgerx_api.tokens import Principal, Tokens
 
@@ -69,6 +70,19 @@ def test_a_token_says_who_its_bearer_is(tokens: Tokens) -> None:
     assert tokens.verify(tokens.sign(PRINCIPAL)) == PRINCIPAL
 
 
+@pytest.mark.parametrize("role", Role)
+def test_a_token_says_what_a_person_is_in_the_tenant(tokens: Tokens, role: Role) -> None:
+    user_id = UUID(int=7)
+    person = tokens.verify(tokens.sign(Principal(PRINCIPAL.tenant_id, f"user:{user_id}", SCOPES[role], role)))
+    assert (person.role, person.user_id, person.scopes) == (role, user_id, SCOPES[role])
+    assert person.confined_to == (user_id if role is Role.MEMBER else None)
+
+
+def test_a_client_is_no_person(tokens: Tokens) -> None:
+    client = tokens.verify(tokens.sign(PRINCIPAL))
+    assert (client.role, client.user_id, client.confined_to) == (None, None, None)
+
+
 @pytest.mark.parametrize(
     "claims",
     [
@@ -82,6 +96,8 @@ def test_a_token_says_who_its_bearer_is(tokens: Tokens) -> None:
         {"scope": None},
         {"tid": "demo"},
         {"scope": "ledger:read everything"},
+        {"role": "king"},
+        {"role": 1},
         {"exp": int(NOW.timestamp()) - LEEWAY_S - 1},
         {"nbf": int(NOW.timestamp()) + 60},
         {"header": {"kid": "unknown"}},

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from ledgerx.commands import Direction, Line, Post
+from ledgerx.commands import Direction, Hold, Line, Post, Release
 from ledgerx.journal import Entry, chain
-from ledgerx.state import Sums
-from ledgerx.verify import MARK_EVERY, Audit, Finding
+from ledgerx.state import POSTINGS_PER_MARK, Sums
+from ledgerx.verify import Audit, Finding
 from tests.commands import envelope, opening, transfer
 from tests.unit.memory_ledger import TENANT, MemoryLedger
 
@@ -94,6 +94,15 @@ def test_kept_sums_are_compared_account_by_account(ledger: MemoryLedger) -> None
     assert [finding.what.split()[3] for finding in audit.findings] == ["2", "2", "1"]
 
 
+def test_kept_counts_are_compared_account_by_account(ledger: MemoryLedger) -> None:
+    audit = audited(ledger.entries, ledger.entries[-1])
+    audit.compare_counts({1: 3, 2: 3})
+    assert audit.findings == []
+    audit.compare_counts({1: 3, 2: 4})
+    audit.compare_counts({2: 3})
+    assert [finding.what.split()[4] for finding in audit.findings] == ["2", "1"]
+
+
 def test_a_mark_stands_at_every_thousandth_posting_of_an_account() -> None:
     ledger = MemoryLedger()
     lines = tuple(Line("a", direction, "1") for direction in Direction for _ in range(300))
@@ -101,12 +110,12 @@ def test_a_mark_stands_at_every_thousandth_posting_of_an_account() -> None:
     audit = audited(ledger.entries, ledger.entries[-1])
     # 600 lines an entry, 300 debits first: the 1,000th line is the 400th of the second transaction.
     assert audit.marks == {
-        (1, 3, 399): (MARK_EVERY, Sums(200 * 100)),
-        (1, 5, 199): (2 * MARK_EVERY, Sums(200 * 100)),
+        (1, 3, 399): (POSTINGS_PER_MARK, Sums(200 * 100)),
+        (1, 5, 199): (2 * POSTINGS_PER_MARK, Sums(200 * 100)),
     }
     audit.compare_marks(audit.marks)
     assert audit.findings == []
-    audit.compare_marks({(1, 3, 399): (MARK_EVERY, Sums())})
+    audit.compare_marks({(1, 3, 399): (POSTINGS_PER_MARK, Sums())})
     assert [finding.seq for finding in audit.findings] == [3, 5]
 
 
@@ -114,3 +123,23 @@ def test_findings_are_bounded(ledger: MemoryLedger) -> None:
     audit = audited(ledger.entries, ledger.entries[-1])
     audit.compare_some_sums("sums", {account: Sums(1) for account in range(1_000)})
     assert len(audit.findings) == 100
+
+
+def test_holds_are_followed_to_their_end(ledger: MemoryLedger) -> None:
+    lines = transfer("", debit="a", credit="b").lines
+    ledger.run([Hold(lines=lines, **envelope(f"h{number}")) for number in range(2)])
+    ledger.run([Release(target=6, **envelope("r"))])
+    audit = audited(ledger.entries, ledger.entries[-1])
+    audit.compare_holds([7])
+    assert audit.findings == []
+    audit.compare_holds([6])
+    assert [finding.seq for finding in audit.findings] == [6, 7]
+
+
+def test_a_hold_that_is_resolved_twice_is_found(ledger: MemoryLedger) -> None:
+    lines = transfer("", debit="a", credit="b").lines
+    ledger.run([Hold(lines=lines, **envelope("h")), Release(target=6, **envelope("r"))])
+    again = msgspec.structs.replace(ledger.entries[-1], seq=8)
+    again = msgspec.structs.replace(again, hash=chain(ledger.entries[-1].hash, again))
+    audit = audited([*ledger.entries, again], again)
+    assert audit.findings == [Finding(8, "6 is no open hold")]

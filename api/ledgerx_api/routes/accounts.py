@@ -1,16 +1,13 @@
 """Accounts and their postings."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import uuid_utils.compat as uuid_utils
-from litestar import Request, get, post
+from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
-from ledgerx.decide import Refused
-from ledgerx.engine import Engine
 from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.reading import (
     NEWEST,
@@ -20,56 +17,29 @@ from ledgerx.reading import (
 )
 from ledgerx.search import AccountFilters, find_accounts
 from ledgerx.tenancy import Scope
-from ledgerx_api import conditional, idempotency, paging, schemas, tracing
+from ledgerx_api import conditional, paging, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.body import JsonBody
+from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.parameters import TEXT, AccountCode, MetadataFilter, Prefix
-from ledgerx_api.tokens import Principal
 
-_ACCOUNTS = "/v1/accounts"
+ACCOUNTS = "/v1/accounts"
+ONE_ACCOUNT = ACCOUNTS + "/{code:str}"
 
 
-def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+def routes(pool: Pool) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @post(
-        _ACCOUNTS,
-        dto=JsonBody[schemas.NewAccount],
-        return_dto=None,
-        tags=["accounts"],
-        operation_id="createAccount",
-        **requires(Scope.LEDGER_WRITE),
-    )
-    async def create_account(
-        request: Request[Principal, Any, Any],
-        data: schemas.NewAccount,
-        body: bytes,
-        key: Annotated[str | None, Parameter(header=idempotency.HEADER)] = None,
-    ) -> schemas.Account:
-        """Open an account. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
-        principal = request.user
-        command = schemas.open_account(
-            data,
-            idempotency_key=f"auto:{uuid_utils.uuid7()}" if key is None else idempotency.parse_key(key),
-            fingerprint=idempotency.fingerprint("open_account", "", principal.actor, body),
-            actor=principal.actor,
-            traceparent=tracing.traceparent(request.headers),
-        )
-        outcome = await engine.run(principal.tenant_id, command)
-        if isinstance(outcome, Refused):
-            raise outcome.error
-        return schemas.opened_account(outcome.entry)
-
     @get(
-        _ACCOUNTS,
+        ACCOUNTS,
         tags=["accounts"],
         operation_id="listAccounts",
         **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Account], "A page.")),
     )
     async def list_accounts(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         prefix: Prefix = None,
+        owner: Annotated[str | None, Parameter(pattern=TEXT, description="Of this owner.")] = None,
         account_type: Annotated[AccountType | None, Parameter(query="type", description="Of this type.")] = None,
         asset: Annotated[str | None, Parameter(pattern=TEXT, description="With this asset.")] = None,
         status: Annotated[AccountStatus | None, Parameter(description="In this state.")] = None,
@@ -78,38 +48,40 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         cursor: CursorParameter = None,
     ) -> ASGIResponse:
         """List accounts in the order of their codes. With filters a page may be short and still have a next one."""
-        filters = AccountFilters(prefix=prefix, type=account_type, asset=asset, status=status, metadata=metadata)
-        here = paging.start_filtered(_ACCOUNTS, cursor, limit, filters, first="", position=str)
+        filters = AccountFilters(
+            prefix=prefix, owner=owner, type=account_type, asset=asset, status=status, metadata=metadata
+        )
+        here = paging.start_filtered(ACCOUNTS, cursor, limit, filters, first="", position=str)
         filters, after = here.position
         found = await find_accounts(pool, request.user.tenant_id, filters, after=after, limit=here.limit)
         return conditional.answer(request, paging.filtered_page(here, found.items, schemas.account, found.following))
 
     @get(
-        _ACCOUNTS + "/{code:str}",
+        ONE_ACCOUNT,
         tags=["accounts"],
         operation_id="getAccount",
         **requires(Scope.LEDGER_READ, conditional.answers(schemas.Account, "The account.")),
     )
-    async def get_account(request: Request[Principal, Any, Any], code: AccountCode) -> ASGIResponse:
+    async def get_account(request: LedgerRequest, code: AccountCode) -> ASGIResponse:
         """Get an account. Its `ETag` is its version."""
         found = schemas.account(await read_account(pool, request.user.tenant_id, code))
         return conditional.answer(request, found, version=found.version)
 
     @get(
-        _ACCOUNTS + "/{code:str}/postings",
+        ONE_ACCOUNT + "/postings",
         tags=["accounts"],
         operation_id="listAccountPostings",
         **requires(Scope.LEDGER_READ),
     )
     async def list_account_postings(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         code: AccountCode,
         limit: Limit = None,
         cursor: CursorParameter = None,
     ) -> Page[schemas.AccountPosting]:
         """List an account's postings, newest first, each with the balance just after it."""
         tenant_id = request.user.tenant_id
-        path = f"{_ACCOUNTS}/{code}/postings"
+        path = f"{ACCOUNTS}/{code}/postings"
         here = paging.start(path, cursor, limit, first=NEWEST, position=tuple[int, int])
         account: AccountRecord = await read_account(pool, tenant_id, code)
         found = await read_postings(pool, tenant_id, account.account, before=here.position, limit=here.limit + 1)
@@ -118,4 +90,4 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             here, found, lambda line: schemas.account_posting(line, scale), lambda last: (last.seq, last.line)
         )
 
-    return [create_account, list_accounts, get_account, list_account_postings]
+    return [list_accounts, get_account, list_account_postings]

@@ -1,9 +1,9 @@
 """Balances: of an account at any time, of many accounts at once, and of the whole tenant."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, get
+from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
@@ -13,8 +13,8 @@ from ledgerx.errors import InvalidField, NotFound
 from ledgerx.tenancy import Scope
 from ledgerx_api import schemas_reading as schemas
 from ledgerx_api.access import requires
+from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.parameters import AccountCode, OneAccount, Prefix, code_ranges, utc
-from ledgerx_api.tokens import Principal
 
 
 def routes(pool: Pool) -> list[HTTPRouteHandler]:
@@ -27,7 +27,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         **requires(Scope.LEDGER_READ),
     )
     async def get_balance(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         code: AccountCode,
         as_of: Annotated[
             datetime | None, Parameter(description="Only what was recorded at or before this time counts.")
@@ -46,7 +46,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
 
     @get("/v1/balance", tags=["balances"], operation_id="getAggregateBalance", **requires(Scope.LEDGER_READ))
     async def get_aggregate_balance(
-        request: Request[Principal, Any, Any], account: OneAccount = None, prefix: Prefix = None
+        request: LedgerRequest, account: OneAccount = None, prefix: Prefix = None
     ) -> schemas.AggregateBalance:
         """Get the balance of an account, or of all accounts of a prefix together, by asset and normal side."""
         ranges = code_ranges(account, prefix)
@@ -58,7 +58,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         return schemas.aggregate_balance(found)
 
     @get("/v1/trial-balance", tags=["balances"], operation_id="getTrialBalance", **requires(Scope.LEDGER_READ))
-    async def get_trial_balance(request: Request[Principal, Any, Any]) -> schemas.TrialBalance:
+    async def get_trial_balance(request: LedgerRequest) -> schemas.TrialBalance:
         """Get the posted balances of the whole ledger by asset and type: debits and credits are equal."""
         return schemas.trial_balance(await read_totals(pool, request.user.tenant_id))
 

@@ -1,5 +1,6 @@
 """Liveness, readiness and metrics, for the machines that run this process."""
 
+import asyncio
 import os
 
 from litestar import Response, get
@@ -11,8 +12,8 @@ from ledgerx.database import Pool
 from ledgerx.errors import Unavailable
 
 
-def routes(pool: Pool) -> list[HTTPRouteHandler]:
-    """The handlers of this module."""
+def routes(pool: Pool, partitions_made: asyncio.Event) -> list[HTTPRouteHandler]:
+    """The handlers of this module. Nothing can be recorded before `partitions_made` is set."""
 
     @get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:
@@ -21,7 +22,9 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
 
     @get(["/readyz", "/startupz"], include_in_schema=False)
     async def readyz() -> dict[str, str]:
-        """The database answers and has the schema; Kafka does not matter to this process."""
+        """The database answers, has the schema and takes entries; Kafka does not matter to this process."""
+        if not partitions_made.is_set():
+            raise Unavailable("the outbox partitions are not made yet")
         try:
             async with pool.connection(timeout=2) as connection:
                 await connection.execute("SELECT FROM ledgerx.heads LIMIT 0")

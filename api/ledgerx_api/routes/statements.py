@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
@@ -17,9 +17,9 @@ from ledgerx.tenancy import Scope
 from ledgerx_api import paging
 from ledgerx_api import schemas_statements as schemas
 from ledgerx_api.access import requires
+from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit
 from ledgerx_api.parameters import AccountCode, utc
-from ledgerx_api.tokens import Principal
 
 _JSON, _CSV = "application/json", "text/csv"
 _VARY = {"Vary": "Accept"}
@@ -38,7 +38,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         **requires(Scope.LEDGER_READ, {200: _STATEMENT}),
     )
     async def get_statement(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         code: AccountCode,
         begin: Annotated[
             datetime | None, Parameter(query="from", description="Where the period begins; required on the first page.")

@@ -1,10 +1,10 @@
 """Summaries by category, account and period."""
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request, get
+from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from msgspec import UNSET, UnsetType
@@ -15,8 +15,8 @@ from ledgerx.money import from_minor
 from ledgerx.summaries import MAX_DAYS, Group, GroupBy, read_summary
 from ledgerx.tenancy import Scope
 from ledgerx_api.access import requires
+from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.parameters import OneAccount, Prefix, code_ranges
-from ledgerx_api.tokens import Principal
 
 
 class SummaryGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
 
     @get("/v1/summary", tags=["balances"], operation_id="getSummary", **requires(Scope.LEDGER_READ))
     async def get_summary(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         begin: Annotated[date, Parameter(query="from", description="The first day, such as 2026-01-01.")],
         end: Annotated[
             date, Parameter(query="to", description=f"The day after the last, at most {MAX_DAYS} days later.")

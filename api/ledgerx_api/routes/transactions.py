@@ -1,75 +1,111 @@
-"""Transactions."""
+"""Transactions: recording them, and what ends, takes back and amends them."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
-from litestar import Request, get, post
+from litestar import get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
-from ledgerx.decide import Recorded, Refused
 from ledgerx.engine import Engine
 from ledgerx.journal import Kind
 from ledgerx.reading import NEWEST, read_transaction
 from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import Scope
-from ledgerx_api import conditional, idempotency, paging, schemas, tracing
+from ledgerx_api import conditional, movements, paging, schemas
 from ledgerx_api.access import requires
+from ledgerx_api.asking import DryRun, LedgerRequest, OptionalKey, RequiredKey, answer_transaction, ask, envelope
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.parameters import TEXT, AmountFilter, MetadataFilter, OneAccount, Prefix, code_ranges, utc
-from ledgerx_api.tokens import Principal
 
-_TRANSACTIONS = "/v1/transactions"
-_RECORDED = ResponseSpec(schemas.Transaction, generate_examples=False, description="Recorded.")
+TRANSACTIONS = "/v1/transactions"
+_ONE = TRANSACTIONS + "/{transaction_id:int}"
+TransactionId = Annotated[int, Parameter(ge=1, le=2**63 - 1, description="The transaction's number.")]
+_RECORDED = {
+    201: ResponseSpec(schemas.Transaction, generate_examples=False, description="Recorded."),
+    200: ResponseSpec(schemas.Transaction, generate_examples=False, description="A dry run: not recorded."),
+}
+_WRITES: dict[str, Any] = {"return_dto": None, "tags": ["transactions"], **requires(Scope.LEDGER_WRITE, _RECORDED)}
 
 
 def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @post(
-        _TRANSACTIONS,
-        dto=JsonBody[schemas.NewTransaction],
-        return_dto=None,
-        tags=["transactions"],
-        operation_id="createTransaction",
-        **requires(Scope.LEDGER_WRITE, {201: _RECORDED}),
-    )
+    @post(TRANSACTIONS, dto=JsonBody[movements.NewTransaction], operation_id="createTransaction", **_WRITES)
     async def create_transaction(
-        request: Request[Principal, Any, Any],
-        data: schemas.NewTransaction,
-        key: Annotated[
-            str | None, Parameter(header=idempotency.HEADER, description="Required, in quotes or bare.")
-        ] = None,
+        request: LedgerRequest, data: movements.NewTransaction, key: RequiredKey = None, dry_run: DryRun = False
     ) -> ASGIResponse:
         """Record a transaction. The same key with the same request answers with the same transaction again."""
-        principal = request.user
-        command = schemas.post(
-            data,
-            idempotency_key=idempotency.parse_key(key),
-            fingerprint=idempotency.fingerprint("post", "", principal.actor, await request.body()),
-            actor=principal.actor,
-            traceparent=tracing.traceparent(request.headers),
-        )
-        outcome = await engine.run(principal.tenant_id, command)
-        if isinstance(outcome, Refused):
-            raise outcome.error
-        if isinstance(outcome, Recorded):
-            return _answer(schemas.transaction(outcome.entry, outcome.balances), {})
-        return _answer(schemas.transaction(outcome.entry), {idempotency.REPLAYED_HEADER: "true"})
+        command = movements.transact(data, **await envelope(request, "post", "", key, key_required=not dry_run))
+        return await answer_transaction(engine, request, command, dry_run=dry_run)
+
+    @post(_ONE + "/capture", dto=JsonBody[movements.PartOf], operation_id="captureTransaction", **_WRITES)
+    async def capture_transaction(
+        request: LedgerRequest,
+        transaction_id: TransactionId,
+        data: movements.PartOf = movements.WHOLE,
+        key: RequiredKey = None,
+        dry_run: DryRun = False,
+    ) -> ASGIResponse:
+        """Settle a hold: whole, or only `postings` of it; the rest is released."""
+        fields = await envelope(request, "capture", str(transaction_id), key, key_required=not dry_run)
+        command = movements.capture(transaction_id, data, **fields)
+        return await answer_transaction(engine, request, command, dry_run=dry_run)
+
+    @post(_ONE + "/release", dto=JsonBody[movements.Movement], operation_id="releaseTransaction", **_WRITES)
+    async def release_transaction(
+        request: LedgerRequest,
+        transaction_id: TransactionId,
+        data: movements.Movement = movements.PLAIN,
+        key: RequiredKey = None,
+        dry_run: DryRun = False,
+    ) -> ASGIResponse:
+        """Give up a hold."""
+        fields = await envelope(request, "release", str(transaction_id), key, key_required=not dry_run)
+        command = movements.release(transaction_id, data, **fields)
+        return await answer_transaction(engine, request, command, dry_run=dry_run)
+
+    @post(_ONE + "/reverse", dto=JsonBody[movements.PartOf], operation_id="reverseTransaction", **_WRITES)
+    async def reverse_transaction(
+        request: LedgerRequest,
+        transaction_id: TransactionId,
+        data: movements.PartOf = movements.WHOLE,
+        key: RequiredKey = None,
+        dry_run: DryRun = False,
+    ) -> ASGIResponse:
+        """Take back what is left of a post or a capture, or only `postings` of it."""
+        fields = await envelope(request, "reverse", str(transaction_id), key, key_required=not dry_run)
+        command = movements.reverse(transaction_id, data, **fields)
+        return await answer_transaction(engine, request, command, dry_run=dry_run)
+
+    @patch(
+        _ONE,
+        dto=JsonBody[movements.Annotations],
+        return_dto=None,
+        tags=["transactions"],
+        operation_id="amendTransaction",
+        **requires(Scope.LEDGER_WRITE),
+    )
+    async def amend_transaction(
+        request: LedgerRequest, transaction_id: TransactionId, data: movements.Annotations, key: OptionalKey = None
+    ) -> schemas.Transaction:
+        """Change category, description or metadata of a transaction, by an entry of its own in the journal."""
+        fields = await envelope(request, "amend", str(transaction_id), key, key_required=False)
+        await ask(engine, request, movements.amend(transaction_id, data, **fields))
+        return schemas.linked_transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
 
     @get(
-        _TRANSACTIONS,
+        TRANSACTIONS,
         tags=["transactions"],
         operation_id="listTransactions",
         **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Transaction], "A page.")),
     )
     async def list_transactions(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         account: OneAccount = None,
         prefix: Prefix = None,
         category: Annotated[str | None, Parameter(pattern=TEXT, description="Of this category.")] = None,
@@ -101,31 +137,29 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
             amount_from=amount_from,
             amount_to=amount_to,
         )
-        here = paging.start_filtered(_TRANSACTIONS, cursor, limit, filters, first=NEWEST[0], position=int)
+        here = paging.start_filtered(TRANSACTIONS, cursor, limit, filters, first=NEWEST[0], position=int)
         filters, before = here.position
         found = await find_transactions(pool, request.user.tenant_id, filters, before=before, limit=here.limit)
         shown = paging.filtered_page(here, found.items, schemas.transaction, found.following)
         return conditional.answer(request, shown)
 
     @get(
-        _TRANSACTIONS + "/{transaction_id:int}",
+        _ONE,
         tags=["transactions"],
         operation_id="getTransaction",
         **requires(Scope.LEDGER_READ, conditional.answers(schemas.Transaction, "The transaction.")),
     )
-    async def get_transaction(
-        request: Request[Principal, Any, Any],
-        transaction_id: Annotated[int, Parameter(ge=1, le=2**63 - 1, description="The transaction's number.")],
-    ) -> ASGIResponse:
-        """Get a transaction."""
+    async def get_transaction(request: LedgerRequest, transaction_id: TransactionId) -> ASGIResponse:
+        """Get a transaction with what became of it."""
         found = await read_transaction(pool, request.user.tenant_id, transaction_id)
-        return conditional.answer(request, schemas.transaction(found))
+        return conditional.answer(request, schemas.linked_transaction(found))
 
-    return [create_transaction, list_transactions, get_transaction]
-
-
-def _answer(transaction: schemas.Transaction, headers: dict[str, str]) -> ASGIResponse:
-    # Litestar's Response costs a tenth of the route; this is the one route where that counts.
-    return ASGIResponse(
-        body=msgspec.json.encode(transaction), headers=headers, media_type="application/json", status_code=201
-    )
+    return [
+        create_transaction,
+        capture_transaction,
+        release_transaction,
+        reverse_transaction,
+        amend_transaction,
+        list_transactions,
+        get_transaction,
+    ]

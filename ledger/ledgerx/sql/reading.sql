@@ -5,12 +5,36 @@
 -- Entries by their numbers, in rising order.
 SELECT
     e.seq, e.recorded_at, e.effective_at, e.kind, e.actor, e.idempotency_key, e.fingerprint, e.reference, e.category,
-    e.description, e.metadata, e.annotations_hash, e.change, e.hash
+    e.description, e.metadata, e.annotations_hash, e.change, e.hash, e.target_seq, e.expires_at
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq OFFSET 0
 ) AS e
 ORDER BY e.seq;
+
+-- name: amendments
+-- The annotations of those of these transactions that were amended, as the latest amendment left them.
+SELECT a.target_seq, a.category, a.description, a.metadata
+FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
+CROSS JOIN LATERAL (
+    SELECT target_seq, category, description, metadata
+    FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
+    ORDER BY seq DESC
+    LIMIT 1
+) AS a;
+
+-- name: links
+-- What became of these transactions: at most 100 entries that resolved, reversed or amended each, the oldest first.
+SELECT l.target_seq, l.seq, l.kind
+FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
+CROSS JOIN LATERAL (
+    SELECT target_seq, seq, kind FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq
+    ORDER BY seq
+    LIMIT 100
+) AS l
+ORDER BY l.target_seq, l.seq;
 
 -- name: postings
 -- The postings of entries by their numbers, in order.
@@ -52,7 +76,7 @@ CROSS JOIN LATERAL (
 
 -- name: account
 -- One account by its code.
-SELECT account_id, code, asset, scale, type, status, min_balance, max_balance, metadata, opened_at, seq
+SELECT account_id, code, asset, scale, type, status, min_balance, max_balance, seq, owner, metadata, opened_at
 FROM ledgerx.accounts
 WHERE tenant_id = %(tenant_id)s AND code = %(code)s;
 

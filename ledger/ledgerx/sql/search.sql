@@ -52,28 +52,43 @@ ORDER BY reference DESC, seq DESC
 LIMIT %(limit)s;
 
 -- name: newest_of_category
--- The newest entries of a category.
-SELECT seq FROM ledgerx.entries
-WHERE tenant_id = %(tenant_id)s
-    AND category IS NOT NULL
-    AND (category, seq) < (%(category)s, %(before)s::bigint) AND (category, seq) > (%(category)s, %(after)s::bigint)
-ORDER BY category DESC, seq DESC
+-- The newest transactions that are or were of a category, given at first or by an amendment.
+SELECT e.seq
+FROM (
+    (
+        SELECT seq FROM ledgerx.entries
+        WHERE tenant_id = %(tenant_id)s AND category IS NOT NULL
+            AND (category, seq) < (%(category)s, %(before)s::bigint)
+            AND (category, seq) > (%(category)s, %(after)s::bigint)
+        ORDER BY category DESC, seq DESC
+        LIMIT %(limit)s
+    )
+    UNION
+    (
+        SELECT seq FROM ledgerx.search_terms
+        WHERE tenant_id = %(tenant_id)s AND subject = 'category' AND key = '' AND value = %(category)s
+            AND seq < %(before)s AND seq > %(after)s
+        ORDER BY seq DESC
+        LIMIT %(limit)s
+    )
+) AS e
+ORDER BY e.seq DESC
 LIMIT %(limit)s;
 
 -- name: newest_with_metadata
--- The newest transactions with a member of metadata.
-SELECT seq FROM ledgerx.entry_metadata
-WHERE tenant_id = %(tenant_id)s AND NOT is_account AND key = %(key)s AND value = %(value)s
+-- The newest transactions that have or had a member of metadata.
+SELECT seq FROM ledgerx.search_terms
+WHERE tenant_id = %(tenant_id)s AND subject = 'transaction' AND key = %(key)s AND value = %(value)s
     AND seq < %(before)s AND seq > %(after)s
 ORDER BY seq DESC
 LIMIT %(limit)s;
 
 -- name: codes_with_metadata
--- At most so many codes of accounts with a member of metadata.
+-- At most so many codes of accounts that have or had a member of metadata.
 SELECT a.code
 FROM (
-    SELECT seq FROM ledgerx.entry_metadata
-    WHERE tenant_id = %(tenant_id)s AND is_account AND key = %(key)s AND value = %(value)s
+    SELECT seq FROM ledgerx.search_terms
+    WHERE tenant_id = %(tenant_id)s AND subject = 'account' AND key = %(key)s AND value = %(value)s
     ORDER BY seq
     LIMIT %(limit)s
 ) AS found
@@ -81,17 +96,38 @@ CROSS JOIN LATERAL (
     SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = found.seq OFFSET 0
 ) AS a;
 
+-- name: codes_of_owner
+-- At most so many codes of an owner's accounts.
+SELECT code FROM ledgerx.accounts
+WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, '')
+    AND (owner, code) < (%(owner)s, chr(127))
+ORDER BY owner, code
+LIMIT %(limit)s;
+
 -- name: fitting_transactions
--- Those of the entries with these numbers that are transactions and fit all filters, newest first. Accounts and amounts
--- are asked of one posting together.
+-- Those of the entries with these numbers that are transactions and fit all filters as they are now, newest first.
+-- Accounts and amounts are asked of one posting together.
 SELECT e.seq
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
-    SELECT seq, kind, reference, category, CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
+    SELECT
+        seq, kind, reference, category, metadata,
+        CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
     FROM ledgerx.entries
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq
     OFFSET 0
 ) AS e
+LEFT JOIN LATERAL (
+    SELECT seq, category, metadata FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
+    ORDER BY seq DESC
+    LIMIT 1
+) AS amended ON true
+CROSS JOIN LATERAL (
+    SELECT
+        CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category END AS category,
+        CASE WHEN amended.seq IS NULL THEN e.metadata ELSE amended.metadata END AS metadata
+) AS now
 CROSS JOIN LATERAL (
     SELECT p.seq
     FROM (
@@ -113,19 +149,10 @@ CROSS JOIN LATERAL (
 ) AS line
 WHERE (%(kind)s::text IS NULL OR e.kind = %(kind)s)
     AND (%(reference)s::text IS NULL OR e.reference = %(reference)s)
-    AND (%(category)s::text IS NULL OR e.category = %(category)s)
+    AND (%(category)s::text IS NULL OR now.category = %(category)s)
+    AND (%(metadata)s::jsonb IS NULL OR now.metadata::jsonb @> %(metadata)s::jsonb)
     AND (%(effective_from)s::timestamptz IS NULL OR e.at >= %(effective_from)s)
     AND (%(effective_to)s::timestamptz IS NULL OR e.at < %(effective_to)s)
-    AND NOT EXISTS (
-        SELECT FROM unnest(%(keys)b::text [], %(values)b::text []) AS member (key, value)
-        LEFT JOIN LATERAL (
-            SELECT seq FROM ledgerx.entry_metadata
-            WHERE tenant_id = %(tenant_id)s AND NOT is_account AND key = member.key AND value = member.value
-                AND seq = e.seq
-            OFFSET 0
-        ) AS kept ON true
-        WHERE kept.seq IS NULL
-    )
 ORDER BY e.seq DESC
 LIMIT %(limit)s;
 
@@ -148,22 +175,14 @@ WITH looked AS (
     WHERE (%(type)s::text IS NULL OR type = %(type)s)
         AND (%(asset)s::text IS NULL OR asset = %(asset)s)
         AND (%(status)s::text IS NULL OR status = %(status)s)
-        AND NOT EXISTS (
-            SELECT FROM unnest(%(keys)b::text [], %(values)b::text []) AS member (key, value)
-            LEFT JOIN LATERAL (
-                SELECT seq FROM ledgerx.entry_metadata
-                WHERE tenant_id = %(tenant_id)s AND is_account AND key = member.key AND value = member.value
-                    AND seq = looked.account_id
-                OFFSET 0
-            ) AS kept ON true
-            WHERE kept.seq IS NULL
-        )
+        AND (%(owner)s::text IS NULL OR owner = %(owner)s)
+        AND (%(metadata)s::jsonb IS NULL OR metadata::jsonb @> %(metadata)s::jsonb)
     ORDER BY code
     LIMIT %(limit)s
 )
 SELECT
     edge.code, edge.looks = %(looks)s, f.account_id, f.code, f.asset, f.scale, f.type, f.status, f.min_balance,
-    f.max_balance, f.metadata, f.opened_at, f.seq
+    f.max_balance, f.seq, f.owner, f.metadata, f.opened_at
 FROM (SELECT max(code) AS code, count(*) AS looks FROM looked) AS edge
 LEFT JOIN fitting AS f ON true
 ORDER BY f.code;

@@ -88,9 +88,9 @@ WITH bounds AS (
                     ELSE bounds.earlier
                 END,
                 CASE
-                    WHEN %(after_seq)s::bigint > bounds.through THEN 999::smallint
+                    WHEN %(after_seq)s::bigint > bounds.through THEN 32767::smallint
                     WHEN %(after_seq)s::bigint > bounds.earlier THEN %(after_line)s::smallint
-                    ELSE 999::smallint
+                    ELSE 32767::smallint
                 END
             )
         ORDER BY seq, line

@@ -6,6 +6,24 @@ WITH head AS (
     INNER JOIN ledgerx.tenants AS t ON t.tenant_id = %(tenant_id)s
     LEFT JOIN ledgerx.projections AS s ON s.tenant_id = %(tenant_id)s AND s.projection = 'volumes'
     WHERE h.tenant_id = %(tenant_id)s
+), touched AS (
+    -- Transactions after the projection count as they are now; earlier ones that were amended after it move from the
+    -- category that the projection knows to the present one.
+    SELECT e.seq, 1 AS times, 9223372036854775807 AS known
+    FROM head
+    CROSS JOIN LATERAL (
+        SELECT seq FROM ledgerx.entries
+        WHERE tenant_id = %(tenant_id)s AND seq > head.projected AND change IS NULL AND kind <> 'amend'
+        OFFSET 0
+    ) AS e
+    UNION ALL
+    SELECT e.target_seq, move.times, CASE move.times WHEN 1 THEN 9223372036854775807 ELSE head.projected END
+    FROM head
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT target_seq FROM ledgerx.entries
+        WHERE tenant_id = %(tenant_id)s AND seq > head.projected AND kind = 'amend' AND target_seq <= head.projected
+    ) AS e
+    CROSS JOIN (VALUES (1), (-1)) AS move (times)
 ), volumes AS (
     SELECT account_id, day, category, debits, credits, postings
     FROM ledgerx.daily_volumes
@@ -24,20 +42,31 @@ WITH head AS (
         OFFSET 0
     ) AS v
     UNION ALL
-    SELECT p.account_id, e.day, e.category, greatest(p.amount, 0), greatest(-p.amount, 0), 1
+    SELECT
+        p.account_id, e.day, coalesce(CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category END, ''),
+        greatest(p.amount, 0) * t.times, greatest(-p.amount, 0) * t.times, t.times
     FROM head
-    CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq > head.projected AND layer = 0 OFFSET 0
-    ) AS p
+    CROSS JOIN touched AS t
     CROSS JOIN LATERAL (
         SELECT
+            category COLLATE "C",
             (CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AT TIME ZONE head.time_zone)::date
-                AS day,
-            CASE WHEN category IS NULL THEN '' ELSE category END COLLATE "C" AS category
+                AS day
         FROM ledgerx.entries
-        WHERE tenant_id = %(tenant_id)s AND seq = p.seq
+        WHERE tenant_id = %(tenant_id)s AND seq = t.seq
         OFFSET 0
     ) AS e
+    LEFT JOIN LATERAL (
+        SELECT seq, category COLLATE "C" FROM ledgerx.entries
+        WHERE tenant_id = %(tenant_id)s AND target_seq = t.seq AND seq <= t.known AND kind = 'amend'
+        ORDER BY seq DESC
+        LIMIT 1
+    ) AS amended ON true
+    CROSS JOIN LATERAL (
+        SELECT account_id, amount FROM ledgerx.postings
+        WHERE tenant_id = %(tenant_id)s AND seq = t.seq AND layer = 0
+        OFFSET 0
+    ) AS p
     CROSS JOIN LATERAL (
         SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
     ) AS a
@@ -51,18 +80,18 @@ WITH head AS (
 ), by_account AS (
     SELECT
         account_id,
-        CASE WHEN %(by_category)s THEN category END AS category,
+        CASE WHEN %(by_category)s THEN category END AS grouped_category,
         CASE %(period)s::text
             WHEN 'day' THEN day
             WHEN 'week' THEN date_trunc('week', day::timestamp)::date
             WHEN 'month' THEN date_trunc('month', day::timestamp)::date
-        END AS period,
+        END AS first_day,
         sum(debits) AS debits, sum(credits) AS credits, sum(postings) AS postings
     FROM volumes
-    GROUP BY 1, 2, 3
+    GROUP BY account_id, grouped_category, first_day
 ), groups AS (
     SELECT
-        a.asset, a.scale, g.period, CASE WHEN %(by_account)s THEN a.code END AS code, g.category,
+        a.asset, a.scale, g.first_day, CASE WHEN %(by_account)s THEN a.code END AS grouped_code, g.grouped_category,
         sum(g.debits) AS debits, sum(g.credits) AS credits, sum(g.postings)::bigint AS postings
     FROM by_account AS g
     CROSS JOIN LATERAL (
@@ -71,13 +100,13 @@ WITH head AS (
         OFFSET 0
     ) AS a
     WHERE g.postings <> 0
-    GROUP BY 1, 2, 3, 4, 5
-    ORDER BY 1, 3, 4, 5
+    GROUP BY a.asset, a.scale, g.first_day, grouped_code, g.grouped_category
+    ORDER BY a.asset, g.first_day, grouped_code, g.grouped_category
     LIMIT %(limit)s
 )
 SELECT
-    head.seq, head.recorded_at, head.time_zone, g.asset, g.scale, g.period, g.code, g.category, g.debits, g.credits,
-    g.postings
+    head.seq, head.recorded_at, head.time_zone, g.asset, g.scale, g.first_day, g.grouped_code, g.grouped_category,
+    g.debits, g.credits, g.postings
 FROM head
 LEFT JOIN groups AS g ON true
-ORDER BY 4, 6, 7, 8;
+ORDER BY g.asset, g.first_day, g.grouped_code, g.grouped_category;

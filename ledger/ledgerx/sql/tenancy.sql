@@ -10,12 +10,73 @@ INSERT INTO ledgerx.heads (tenant_id, hash, recorded_at) VALUES (%(tenant_id)s, 
 -- A tenant's id by its name; only the owner of the schema sees the whole registry.
 SELECT tenant_id FROM ledgerx.tenants WHERE name = %(name)s;
 
+-- name: tenant_named
+-- A tenant's id by its name, for who has no token yet.
+SELECT ledgerx.tenant_named(%(name)s);
+
+-- name: allow_registration
+-- Lets people register themselves, or no more.
+UPDATE ledgerx.tenants SET allow_registration = %(allowed)s WHERE tenant_id = %(tenant_id)s;
+
+-- name: registration_allowed
+-- Whether people may register themselves.
+SELECT allow_registration FROM ledgerx.tenants WHERE tenant_id = %(tenant_id)s;
+
 -- name: insert_client
--- A client of the API with the hash of its secret.
-INSERT INTO ledgerx.api_clients (tenant_id, client_id, name, secret_sha256, scopes)
-VALUES (%(tenant_id)s, %(client_id)s, %(name)s, %(secret_sha256)s, %(scopes)s);
+-- A client of the API.
+INSERT INTO ledgerx.api_clients (tenant_id, client_id, name, scopes)
+VALUES (%(tenant_id)s, %(client_id)s, %(name)s, %(scopes)s);
+
+-- name: insert_secret
+-- The hash of a secret of a client.
+INSERT INTO ledgerx.api_client_secrets (tenant_id, client_id, secret_id, secret_sha256)
+VALUES (%(tenant_id)s, %(client_id)s, %(secret_id)s, %(secret_sha256)s);
 
 -- name: find_client
--- What a client's secret is checked against.
-SELECT secret_sha256, scopes FROM ledgerx.api_clients
-WHERE tenant_id = %(tenant_id)s AND client_id = %(client_id)s AND revoked_at IS NULL;
+-- What the secret that comes with a client's id is checked against: a row for each that is good.
+SELECT c.scopes, s.secret_sha256 FROM ledgerx.api_clients AS c
+CROSS JOIN LATERAL (
+    SELECT secret_sha256 FROM ledgerx.api_client_secrets
+    WHERE tenant_id = %(tenant_id)s AND client_id = c.client_id OFFSET 0
+) AS s
+WHERE c.tenant_id = %(tenant_id)s AND c.client_id = %(client_id)s AND c.revoked_at IS NULL;
+
+-- name: clients_page
+-- Clients with their secrets' ids, in the order of their ids, after a client.
+SELECT c.client_id, c.name, c.scopes, c.created_at, s.secret_ids, s.secrets_created_at FROM ledgerx.api_clients AS c
+CROSS JOIN LATERAL (
+    SELECT
+        array_agg(secret_id ORDER BY created_at, secret_id) AS secret_ids,
+        array_agg(created_at ORDER BY created_at, secret_id) AS secrets_created_at
+    FROM ledgerx.api_client_secrets
+    WHERE tenant_id = %(tenant_id)s AND client_id = c.client_id OFFSET 0
+) AS s
+WHERE c.tenant_id = %(tenant_id)s AND c.client_id > %(after)s AND c.revoked_at IS NULL
+ORDER BY c.client_id
+LIMIT %(limit)s;
+
+-- name: revoke_client
+-- Ends a client; its name stays for who reads what it did.
+UPDATE ledgerx.api_clients SET revoked_at = now()
+WHERE tenant_id = %(tenant_id)s AND client_id = %(client_id)s AND revoked_at IS NULL
+RETURNING client_id;
+
+-- name: lock_client
+-- A client whose secrets change.
+SELECT client_id FROM ledgerx.api_clients
+WHERE tenant_id = %(tenant_id)s AND client_id = %(client_id)s AND revoked_at IS NULL
+FOR NO KEY UPDATE;
+
+-- name: count_secrets
+-- How many secrets a client has.
+SELECT count(*) FROM ledgerx.api_client_secrets WHERE tenant_id = %(tenant_id)s AND client_id = %(client_id)s;
+
+-- name: delete_secret
+-- Ends one secret of a client.
+DELETE FROM ledgerx.api_client_secrets
+WHERE tenant_id = %(tenant_id)s AND client_id = %(client_id)s AND secret_id = %(secret_id)s
+RETURNING secret_id;
+
+-- name: delete_secrets
+-- Ends all secrets of a client.
+DELETE FROM ledgerx.api_client_secrets WHERE tenant_id = %(tenant_id)s AND client_id = %(client_id)s;

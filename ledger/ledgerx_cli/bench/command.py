@@ -21,13 +21,11 @@ from ledgerx import __version__
 from ledgerx_cli import platform
 from ledgerx_cli.bench import yardsticks as yards
 from ledgerx_cli.bench.measure import Connection, measure, read_heads
-from ledgerx_cli.bench.report import Machine, Report, Result, Yardstick, ratios
+from ledgerx_cli.bench.report import BATCH_CONNECTIONS, POSTS_CONNECTIONS, Machine, Report, Result, Yardstick, ratios
 from ledgerx_cli.bench.tables import render
 from ledgerx_cli.bench.target import BenchFailed, Target, fetch_token
 from ledgerx_cli.bench.traffic import Scenario, open_accounts
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
-
-COUNTED_CONNECTIONS = 64
 
 T = TypeVar("T")
 Level: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
@@ -82,10 +80,11 @@ def bench(
         Print JSON instead of tables.
 
     """
-    if transactions and not (Scenario.POSTS in scenarios and COUNTED_CONNECTIONS in connections):
-        raise BenchFailed(f'--transactions goes with the scenario "posts" and {COUNTED_CONNECTIONS} connections')
+    if transactions and not (Scenario.POSTS in scenarios and POSTS_CONNECTIONS in connections):
+        raise BenchFailed(f'--transactions goes with the scenario "posts" and {POSTS_CONNECTIONS} connections')
     target = Target(platform.find(data), platform.demo(data))
-    runs = [(scenario, level) for level in connections for scenario in scenarios]
+    runs = [(scenario, level) for level in connections for scenario in scenarios if scenario.transactions == 1]
+    runs += [(scenario, BATCH_CONNECTIONS) for scenario in scenarios if scenario.transactions > 1]
     results: list[Result] = []
     work: list[Yardstick] = []
     started_at = datetime.now(UTC)
@@ -97,7 +96,7 @@ def bench(
         open_accounts(target, fetch_token(target))
         for scenario, level in runs:
             step(f"{scenario} x {level}")
-            counted = transactions if (scenario, level) == (Scenario.POSTS, COUNTED_CONNECTIONS) else None
+            counted = transactions if (scenario, level) == (Scenario.POSTS, POSTS_CONNECTIONS) else None
             length_s = None if counted else duration_s
             results.append(
                 measure(scenario, target, connection, connections=level, duration_s=length_s, requests=counted)

@@ -73,9 +73,11 @@ def measure(
     seen = load.run(
         traffic, host=target.host, port=target.port, connections=connections, duration_s=duration_s, count=requests
     )
-    writes = None if before is None else _writes(target, connection, before, seen.succeeded)
+    writes = None if before is None else _writes(target, connection, before, seen.succeeded * scenario.transactions)
     usage_after = processes.usage(target.platform.pids)
-    return _result(scenario, connections, seen, _parts(usage_before, usage_after, seen.answered), writes)
+    return _result(
+        scenario, connections, seen, _parts(usage_before, usage_after, seen.answered * scenario.transactions), writes
+    )
 
 
 def _before_writes(target: Target, connection: Connection) -> _Before:
@@ -141,7 +143,7 @@ def _result(
         requests=seen.answered,
         errors=seen.errors,
         duration_s=round(seen.duration_s, 3),
-        rate_per_s=round(seen.succeeded / seen.duration_s, 1),
+        rate_per_s=round(seen.succeeded * scenario.transactions / seen.duration_s, 1),
         p50_ms=round(quantiles.nearest_rank(latencies_ns, 0.50) / 1e6, 3),
         p99_ms=round(quantiles.nearest_rank(latencies_ns, 0.99) / 1e6, 3),
         max_ms=round(latencies_ns[-1] / 1e6, 3),

@@ -14,10 +14,16 @@ _COMPARISONS = (
     (Scenario.POSTS_HOT_GUARDED, Scenario.POSTS),
     (Scenario.READS, Scenario.NOOP),
 )
+# Batches run on few connections, and are held against single posts on many.
+BATCH_CONNECTIONS = 2
+POSTS_CONNECTIONS = 64
 
 
 class PartUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one part of the platform used during a run; memory is what it held at the end."""
+    """What one part of the platform used during a run; memory is what it held at the end.
+
+    A batch counts as many requests as it has transactions.
+    """
 
     cpu_ms_per_request: float
     memory_bytes: int
@@ -40,7 +46,10 @@ class Writes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One scenario at one number of connections. `rate_per_s` counts the successful requests only."""
+    """One scenario at one number of connections. `rate_per_s` counts the successful requests only.
+
+    A batch counts for all its transactions in the rate and in `cpu_ms_per_request`.
+    """
 
     scenario: Scenario
     connections: int
@@ -116,7 +125,13 @@ def ratios(results: Sequence[Result], yardsticks: Sequence[Yardstick]) -> list[R
         for result in results
         if result.scenario is Scenario.POSTS
     ]
-    return among_scenarios + with_yardsticks
+    posts = by_run.get((Scenario.POSTS, POSTS_CONNECTIONS))
+    of_batches = [
+        _ratio(result, posts.scenario, posts.rate_per_s, posts.cpu_ms_per_request)
+        for result in results
+        if posts is not None and result.scenario.transactions > 1
+    ]
+    return among_scenarios + of_batches + with_yardsticks
 
 
 def _ratio(result: Result, to: str, rate_per_s: float, cpu_ms: float | None) -> Ratio:

@@ -7,7 +7,7 @@ share: what differs between the scenarios of posts is the heat of that one accou
 import secrets
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from itertools import count, cycle, repeat
+from itertools import count, cycle, islice, repeat
 
 import msgspec
 
@@ -31,6 +31,13 @@ class Scenario(StrEnum):
     POSTS_HOT = "posts-hot"
     POSTS_HOT_GUARDED = "posts-hot-guarded"
     READS = "reads"
+    BATCH_1000 = "batch-1000"
+    BATCH_10000 = "batch-10000"
+
+    @property
+    def transactions(self) -> int:
+        """Transactions in one request, and what rates and CPU time count."""
+        return {Scenario.BATCH_1000: 1_000, Scenario.BATCH_10000: 10_000}.get(self, 1)
 
     @property
     def writes(self) -> bool:
@@ -63,6 +70,8 @@ def requests_of(scenario: Scenario, target: Target, token: str) -> Iterator[byte
             return _posts(target, token, [_HOT] * ACCOUNTS)
         case Scenario.POSTS_HOT_GUARDED:
             return _posts(target, token, [_HOT_GUARDED] * ACCOUNTS)
+        case Scenario.BATCH_1000 | Scenario.BATCH_10000:
+            return _batches(target, token, scenario.transactions)
 
 
 def _posts(target: Target, token: str, credited: list[str]) -> Iterator[bytes]:
@@ -78,6 +87,16 @@ def _posts(target: Target, token: str, credited: list[str]) -> Iterator[bytes]:
         halves.append((before, after))
     for number, (before, after) in zip(count(), cycle(halves), strict=False):
         yield b"%b%012d%b" % (before, number, after)
+
+
+def _batches(target: Target, token: str, size: int) -> Iterator[bytes]:
+    run = secrets.token_hex(8)
+    pairs = zip(cycle(_USERS), cycle([*_USERS[ACCOUNTS // 2 :], *_USERS[: ACCOUNTS // 2]]), strict=False)
+    items = [{"debit": debit, "credit": credit, "amount": _AMOUNT} for debit, credit in islice(pairs, size)]
+    body = msgspec.json.encode({"transactions": items})
+    for number in count():
+        key = {"Idempotency-Key": f'"{run}-{number}"'}
+        yield _encode(target, token, "POST", "/v1/transactions/batch", headers=key, body=body)
 
 
 def _encode(

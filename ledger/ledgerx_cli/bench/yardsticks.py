@@ -10,14 +10,13 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-import uuid_utils.compat as uuid_utils
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from ledgerx.batch import append_parameters
 from ledgerx.database import Connection, Queries, connect, tenant_scope
-from ledgerx.events import AGGREGATE_JOURNAL, ENTRIES_RECORDED, chunks
 from ledgerx.journal import Entry
-from ledgerx.rows import entry_columns, posting_columns, read_entries
+from ledgerx.rows import read_entries
 from ledgerx_cli.bench import processes
 from ledgerx_cli.bench.measure import Heads
 from ledgerx_cli.bench.report import Yardstick
@@ -43,11 +42,6 @@ _queries = Queries("ledgerx_cli.bench", "bench.sql")
 _posting = Queries("ledgerx", "sql/posting.sql")
 
 
-class _Batch(msgspec.Struct, frozen=True):
-    journal: dict[str, Any]
-    outbox: list[dict[str, Any]]
-
-
 class _Moment(msgspec.Struct, frozen=True):
     clock_s: float
     database_cpu_s: float | None
@@ -70,18 +64,16 @@ async def _raw_insert(target: Target, heads: Heads) -> Yardstick:
             before = _now(target)
             for batch in batches:
                 async with tenant_scope(connection, heads.tenant_id):
-                    await connection.execute(_on_scratch(_posting.append), batch.journal)
-                    for row in batch.outbox:
-                        await connection.execute(_on_scratch(_posting.insert_outbox), row)
+                    await connection.execute(_on_scratch(_posting.append), batch)
             after = _now(target)
         finally:
             await connection.execute(_queries.drop_scratch, prepare=False)
-    transactions = sum(len(batch.journal["seq"]) for batch in batches)
+    transactions = sum(len(batch["seq"]) for batch in batches)
     rate_per_s = transactions / (after.clock_s - before.clock_s)
     return _yardstick(RAW_INSERT, transactions, rate_per_s, before, after)
 
 
-async def _read_batches(connection: Connection, tenant_id: UUID, last_seq: int) -> list[_Batch]:
+async def _read_batches(connection: Connection, tenant_id: UUID, last_seq: int) -> list[dict[str, Any]]:
     first_seq = max(last_seq - MAX_TRANSACTIONS, 0) + 1
     batches = []
     for first in range(first_seq, last_seq + 1, BATCH_TRANSACTIONS):
@@ -91,32 +83,8 @@ async def _read_batches(connection: Connection, tenant_id: UUID, last_seq: int) 
     return batches
 
 
-def _batch(tenant_id: UUID, entries: list[Entry]) -> _Batch:
-    outbox = [
-        {
-            "id": uuid_utils.uuid7(),
-            "tenant_id": tenant_id,
-            "aggregatetype": AGGREGATE_JOURNAL,
-            "aggregateid": str(tenant_id),
-            "type": ENTRIES_RECORDED,
-            "payload": chunk.payload,
-            "traceparent": None,
-            "first_seq": chunk.first,
-            "last_seq": chunk.last,
-        }
-        for chunk in chunks(tenant_id, entries[0].hash, entries)
-    ]
-    return _Batch(
-        journal={
-            "tenant_id": tenant_id,
-            **entry_columns(entries),
-            **posting_columns(entries),
-            "head_seq": entries[-1].seq,
-            "head_hash": entries[-1].hash,
-            "head_recorded_at": entries[-1].recorded_at,
-        },
-        outbox=outbox,
-    )
+def _batch(tenant_id: UUID, entries: list[Entry]) -> dict[str, Any]:
+    return {"tenant_id": tenant_id, **append_parameters(tenant_id, entries[0].hash, entries, None)}
 
 
 def _on_scratch(statement: LiteralString) -> LiteralString:

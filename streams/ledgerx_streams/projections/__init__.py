@@ -1,10 +1,10 @@
-"""What the streams make of the journal. Each module holds one projection: a pure function and the SQL that stores it.
+"""What the streams make of the journal. Each module holds one projection: pure functions and the SQL that stores it.
 
 A projection says what entries add to its rows. That they are added once, in order and without a gap is the business
 of `ledgerx_streams.projector`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -18,3 +18,13 @@ class Projection(msgspec.Struct, frozen=True):
 
     name: str
     write: Callable[[Connection, UUID, Sequence[EntryRecord]], Awaitable[None]]
+
+
+def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:
+    """The fields of at least one row, all of them integers, as array literals by name.
+
+    A tenth of what psycopg takes to dump lists item by item, and always the same types to the prepared statement.
+    """
+    by_field: Iterable[tuple[int, ...]] = zip(*map(msgspec.structs.astuple, rows), strict=True)
+    literals = ("{" + ",".join(map(str, numbers)) + "}" for numbers in by_field)
+    return dict(zip(rows[0].__struct_fields__, literals, strict=True))

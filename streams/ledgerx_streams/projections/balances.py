@@ -1,50 +1,60 @@
-"""The sums of the three layers of every account."""
+"""The sums and the number of postings of every account, and its marks."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import msgspec
 
+from ledgerx import rows
 from ledgerx.database import Connection, Queries
 from ledgerx.events import EntryRecord
-from ledgerx.state import Sums
-from ledgerx_streams.projections import Projection
+from ledgerx.journal import Layer
+from ledgerx.state import POSTINGS_PER_MARK
+from ledgerx_streams.projections import Projection, columns
+from ledgerx_streams.projections.marks import Tail, marks
 
 _queries = Queries("ledgerx_streams", "sql/balances.sql")
 
 
-class Change(msgspec.Struct, frozen=True, gc=False):
-    """What entries add to an account's sums; `seq` is the last of them that has a posting to it."""
+class Change(msgspec.Struct, gc=False):
+    """What entries add to an account; `seq` is the last of them that has a posting to it."""
 
     account_id: int
-    added: Sums
-    seq: int
+    postings: int = 0
+    posted: int = 0
+    pending_debit: int = 0
+    pending_credit: int = 0
+    seq: int = 0
 
 
 def changes(entries: Iterable[EntryRecord]) -> list[Change]:
-    """Sum the postings of `entries` by account."""
-    added: dict[int, Sums] = {}
-    last_seq: dict[int, int] = {}
+    """Count and sum the postings of `entries` by account. Raises `ValueError` on an amount that is no integer."""
+    changed: dict[int, Change] = {}
     for entry in entries:
         for line in entry.postings:
-            added[line.account_id] = added.get(line.account_id, Sums()).plus(line.layer, int(line.amount))
-            last_seq[line.account_id] = entry.seq
-    return [Change(account_id, sums, last_seq[account_id]) for account_id, sums in added.items()]
+            change = changed.get(line.account_id)
+            if change is None:
+                change = changed[line.account_id] = Change(line.account_id)
+            change.postings += 1
+            if line.layer is Layer.POSTED:
+                change.posted += int(line.amount)
+            elif line.layer is Layer.PENDING_DEBIT:
+                change.pending_debit += int(line.amount)
+            else:
+                change.pending_credit += int(line.amount)
+            change.seq = entry.seq
+    return list(changed.values())
 
 
 async def _write(connection: Connection, tenant_id: UUID, entries: Sequence[EntryRecord]) -> None:
-    rows = changes(entries)
-    await connection.execute(
-        _queries.add,
-        {
-            "tenant_id": tenant_id,
-            "account_id": [row.account_id for row in rows],
-            "posted": [row.added.posted for row in rows],
-            "pending_debit": [row.added.pending_debit for row in rows],
-            "pending_credit": [row.added.pending_credit for row in rows],
-            "seq": [row.seq for row in rows],
-        },
-    )
+    changed = changes(entries)
+    if not changed:
+        return
+    parameters = {"tenant_id": tenant_id, "postings_per_mark": POSTINGS_PER_MARK, **columns(changed)}
+    passing = await connection.execute(_queries.add, parameters)
+    tails = {account_id: Tail(postings, rows.sums(*sums)) async for account_id, postings, *sums in passing}
+    if tails:
+        await connection.execute(_queries.insert_marks, {"tenant_id": tenant_id, **columns(marks(tails, entries))})
 
 
 BALANCES = Projection("balances", _write)

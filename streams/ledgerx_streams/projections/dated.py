@@ -4,13 +4,16 @@ In the order of recording they have marks, as all postings have. In the order of
 anywhere, they are cut into blocks, each with its sums; a block that grows too large is split.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
+from ledgerx import rows
 from ledgerx.database import Connection, Queries
 from ledgerx.events import EntryRecord
-from ledgerx.state import Sums
-from ledgerx_streams.projections.marks import Tail, extend
+from ledgerx.state import POSTINGS_PER_MARK
+from ledgerx_streams.projections import columns
+from ledgerx_streams.projections.balances import changes
+from ledgerx_streams.projections.marks import Tail, marks
 
 POSTINGS_PER_BLOCK = 1_000
 
@@ -50,31 +53,8 @@ async def write_dated(connection: Connection, tenant_id: UUID, entries: Sequence
 
 
 async def _write_marks(connection: Connection, tenant_id: UUID, entries: Sequence[EntryRecord]) -> None:
-    account_ids = list({line.account_id for entry in entries for line in entry.postings})
-    rows = await connection.execute(_queries.tails, {"tenant_id": tenant_id, "account_id": account_ids})
-    marks, tails = extend(
-        {account_id: Tail(postings, Sums(*map(int, sums))) async for account_id, postings, *sums in rows}, entries
-    )
-    await connection.execute(
-        _queries.put_tails, {"tenant_id": tenant_id, "account_id": list(tails), **_columns(tails.values())}
-    )
-    if marks:
-        await connection.execute(
-            _queries.insert_marks,
-            {
-                "tenant_id": tenant_id,
-                "account_id": [mark.account_id for mark in marks],
-                "seq": [mark.seq for mark in marks],
-                "line": [mark.line for mark in marks],
-                **_columns([mark.tail for mark in marks]),
-            },
-        )
-
-
-def _columns(tails: Collection[Tail]) -> dict[str, list[int]]:
-    return {
-        "postings": [tail.postings for tail in tails],
-        "posted": [tail.sums.posted for tail in tails],
-        "pending_debit": [tail.sums.pending_debit for tail in tails],
-        "pending_credit": [tail.sums.pending_credit for tail in tails],
-    }
+    parameters = {"tenant_id": tenant_id, "postings_per_mark": POSTINGS_PER_MARK, **columns(changes(entries))}
+    passing = await connection.execute(_queries.add_to_tails, parameters)
+    tails = {account_id: Tail(postings, rows.sums(*sums)) async for account_id, postings, *sums in passing}
+    if tails:
+        await connection.execute(_queries.insert_marks, {"tenant_id": tenant_id, **columns(marks(tails, entries))})

@@ -1,25 +1,18 @@
-"""An account's sums at every 1,000th of its postings, so that any point in time is one mark and a few lines away."""
+"""Marks: what an account's sums were at every 1,000th of its postings, so that its past is never far from one."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from uuid import UUID
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from ledgerx.database import Connection, Queries
 from ledgerx.events import EntryRecord
-from ledgerx.state import Sums
-from ledgerx_streams.projections import Projection
-
-POSTINGS_PER_MARK = 1_000
-
-_queries = Queries("ledgerx_streams", "sql/marks.sql")
+from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 
 class Tail(msgspec.Struct, frozen=True, gc=False):
-    """How many postings an account has, and their sums."""
+    """An account's sums, and how many postings they are the sums of."""
 
-    postings: int = 0
-    sums: Sums = Sums()
+    postings: int
+    sums: Sums
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -28,56 +21,26 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
     account_id: int
     seq: int
     line: int
-    tail: Tail
+    postings: int
+    posted: int
+    pending_debit: int
+    pending_credit: int
 
 
-def extend(tails: Mapping[int, Tail], entries: Iterable[EntryRecord]) -> tuple[list[Mark], dict[int, Tail]]:
-    """Carry `tails`, by account id, over `entries`: the marks passed, and the tails of the accounts touched.
-
-    An account without a tail has no posting yet.
-    """
-    marks: list[Mark] = []
-    extended: dict[int, Tail] = {}
+def marks(tails: Mapping[int, Tail], entries: Iterable[EntryRecord]) -> list[Mark]:
+    """The marks passed in `entries` by those accounts, by id, whose `tails` before them are given."""
+    passed: list[Mark] = []
+    extended = dict(tails)
     for entry in entries:
         for number, line in enumerate(entry.postings):
             account_id = line.account_id
-            before = extended.get(account_id) or tails.get(account_id) or Tail()
-            tail = Tail(before.postings + 1, before.sums.plus(line.layer, int(line.amount)))
-            extended[account_id] = tail
-            if tail.postings % POSTINGS_PER_MARK == 0:
-                marks.append(Mark(account_id, entry.seq, number, tail))
-    return marks, extended
-
-
-async def _write(connection: Connection, tenant_id: UUID, entries: Sequence[EntryRecord]) -> None:
-    account_ids = list({line.account_id for entry in entries for line in entry.postings})
-    rows = await connection.execute(_queries.tails, {"tenant_id": tenant_id, "account_id": account_ids})
-    marks, tails = extend(
-        {account_id: Tail(postings, Sums(*map(int, sums))) async for account_id, postings, *sums in rows}, entries
-    )
-    await connection.execute(
-        _queries.put_tails, {"tenant_id": tenant_id, "account_id": list(tails), **_columns(tails.values())}
-    )
-    if marks:
-        await connection.execute(
-            _queries.insert_marks,
-            {
-                "tenant_id": tenant_id,
-                "account_id": [mark.account_id for mark in marks],
-                "seq": [mark.seq for mark in marks],
-                "line": [mark.line for mark in marks],
-                **_columns([mark.tail for mark in marks]),
-            },
-        )
-
-
-def _columns(tails: Collection[Tail]) -> dict[str, list[int]]:
-    return {
-        "postings": [tail.postings for tail in tails],
-        "posted": [tail.sums.posted for tail in tails],
-        "pending_debit": [tail.sums.pending_debit for tail in tails],
-        "pending_credit": [tail.sums.pending_credit for tail in tails],
-    }
-
-
-MARKS = Projection("marks", _write)
+            if account_id not in extended:
+                continue
+            postings = extended[account_id].postings + 1
+            sums = extended[account_id].sums.plus(line.layer, int(line.amount))
+            extended[account_id] = Tail(postings, sums)
+            if postings % POSTINGS_PER_MARK == 0:
+                passed.append(
+                    Mark(account_id, entry.seq, number, postings, sums.posted, sums.pending_debit, sums.pending_credit)
+                )
+    return passed

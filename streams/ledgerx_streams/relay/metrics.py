@@ -18,6 +18,7 @@ TRANSACTIONS = Counter("ledgerx_relay_transactions", "Database transactions stre
 RECONNECTS = Counter("ledgerx_relay_reconnects", "Failures of Postgres or Kafka after which the relay started over.")
 SNAPSHOTS = Counter("ledgerx_relay_snapshots", "Snapshots completed.")
 LOST_SLOTS = Counter("ledgerx_relay_lost_slots", "Slots that the server had invalidated and that were made anew.")
+DROPPED_PARTITIONS = Counter("ledgerx_relay_dropped_partitions", "Days of the outbox whose retention ended.")
 IN_FLIGHT_RECORDS = Gauge("ledgerx_relay_in_flight_records", "Records that Kafka has not acknowledged yet.")
 IN_FLIGHT_BYTES = Gauge("ledgerx_relay_in_flight_bytes", "Bytes of the records that Kafka has not acknowledged yet.")
 LAG_BYTES = Gauge("ledgerx_relay_lag_bytes", "Bytes of write-ahead log that the slot has not confirmed.")

@@ -29,7 +29,7 @@ _STOP_S = 6
 # Brokers refuse batches above 1 MiB by default; a single record has at most 900 KiB and its headers.
 _BATCH_BYTES = 1_000_000
 # Under load several rows then share a request, for the broker and for all who read from it.
-_LINGER_MS = 20
+_LINGER_MS = 50
 # A broker that is away is logged about as often.
 _RETRY_MS = 500
 

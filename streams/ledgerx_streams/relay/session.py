@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import aclosing, suppress
 from typing import LiteralString, NoReturn
 
 import psycopg
@@ -11,11 +11,12 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from ledgerx.database import Connection, Queries
-from ledgerx.partitions import keep_partitions_ahead
+from ledgerx.partitions import make_partitions
 from ledgerx_streams.relay import metrics
 from ledgerx_streams.relay.outbox_event import outbox_event
 from ledgerx_streams.relay.pgoutput import Commit, Decoder, Insert, Keepalive, Lsn, Row
 from ledgerx_streams.relay.replication import ReplicationStream, replication_stream
+from ledgerx_streams.relay.retention import keep_outbox
 from ledgerx_streams.relay.settings import Settings
 from ledgerx_streams.relay.slot import SlotHeldError, SlotState, new_slot, slot_state, snapshot_rows
 from ledgerx_streams.relay.window import Window
@@ -42,6 +43,7 @@ class Session:
         self._url = settings.database_url.reveal()
         self._slot = settings.relay_slot
         self._heartbeat_s = settings.relay_heartbeat_s
+        self._retention_days = settings.outbox_retention_days
         self._producer = producer
         self._connection = connection
         self._enter = enter
@@ -54,8 +56,10 @@ class Session:
 
     async def run(self) -> NoReturn:
         """Take the slot when it is free, and carry on until cancelled or failed; raises an exception group then."""
+        # Without today's nobody can record anything: it comes before all else.
+        await make_partitions(self._connection)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(keep_partitions_ahead(self._connected))
+            tasks.create_task(keep_outbox(self._connection, slot=self._slot, days=self._retention_days))
             tasks.create_task(self._measure_lag_bytes())
             tasks.create_task(self._window.refusal())
             while True:
@@ -146,10 +150,6 @@ class Session:
         while True:
             metrics.LAG_BYTES.set(await self._number(_sql.lag, slot=self._slot))
             await asyncio.sleep(self._heartbeat_s)
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        yield self._connection
 
     async def _number(self, query: LiteralString, **parameters: str | int) -> int:
         cursor = await self._connection.execute(query, parameters)

@@ -1,30 +1,32 @@
--- name: tails
--- The tails of those accounts that have one.
-SELECT t.account_id, t.postings, t.posted, t.pending_debit, t.pending_credit
-FROM unnest(%(account_id)b::bigint []) AS wanted (account_id)
-CROSS JOIN LATERAL (
-    SELECT * FROM ledgerx.dated_tails WHERE tenant_id = %(tenant_id)s AND account_id = wanted.account_id OFFSET 0
-) AS t;
-
--- name: put_tails
--- The tails of accounts as a batch leaves them.
-INSERT INTO ledgerx.dated_tails (tenant_id, account_id, postings, posted, pending_debit, pending_credit)
-SELECT %(tenant_id)s, tail.*
-FROM unnest(
-    %(account_id)b::bigint [], %(postings)b::bigint [], %(posted)b::numeric [], %(pending_debit)b::numeric [],
-    %(pending_credit)b::numeric []
-) AS tail
-ON CONFLICT ON CONSTRAINT dated_tails_pkey DO UPDATE
-SET postings = excluded.postings, posted = excluded.posted, pending_debit = excluded.pending_debit,
-    pending_credit = excluded.pending_credit;
+-- name: add_to_tails
+-- Adds to the dated postings of accounts; returns what those that passed a mark held before.
+WITH changed AS (
+    INSERT INTO ledgerx.dated_tails AS t (tenant_id, account_id, postings, posted, pending_debit, pending_credit)
+    SELECT %(tenant_id)s, change.*
+    FROM unnest(
+        %(account_id)s::bigint [], %(postings)s::bigint [], %(posted)s::numeric [], %(pending_debit)s::numeric [],
+        %(pending_credit)s::numeric []
+    ) AS change
+    ON CONFLICT ON CONSTRAINT dated_tails_pkey DO UPDATE
+    SET postings = t.postings + excluded.postings, posted = t.posted + excluded.posted,
+        pending_debit = t.pending_debit + excluded.pending_debit,
+        pending_credit = t.pending_credit + excluded.pending_credit
+    RETURNING
+        new.account_id, new.postings AS postings_after, coalesce(old.postings, 0) AS postings,
+        coalesce(old.posted, 0) AS posted, coalesce(old.pending_debit, 0) AS pending_debit,
+        coalesce(old.pending_credit, 0) AS pending_credit
+)
+SELECT account_id, postings, posted, pending_debit, pending_credit
+FROM changed
+WHERE postings_after / %(postings_per_mark)s > postings / %(postings_per_mark)s;
 
 -- name: insert_marks
 -- The marks that a batch passed.
 INSERT INTO ledgerx.dated_marks (tenant_id, account_id, seq, line, postings, posted, pending_debit, pending_credit)
 SELECT %(tenant_id)s, mark.*
 FROM unnest(
-    %(account_id)b::bigint [], %(seq)b::bigint [], %(line)b::smallint [], %(postings)b::bigint [],
-    %(posted)b::numeric [], %(pending_debit)b::numeric [], %(pending_credit)b::numeric []
+    %(account_id)s::bigint [], %(seq)s::bigint [], %(line)s::smallint [], %(postings)s::bigint [],
+    %(posted)s::numeric [], %(pending_debit)s::numeric [], %(pending_credit)s::numeric []
 ) AS mark;
 
 -- name: add_to_blocks

@@ -1,5 +1,5 @@
--- What reads at any time and by any filter stand on: points in time, own effective times, volumes, searchable metadata.
--- depends: 0001.journal
+-- What reads at any time and by any filter stand on: points in time, own effective times, volumes, search terms.
+-- depends: 0007.holds
 
 SET ROLE ledgerx_owner;
 
@@ -33,15 +33,17 @@ CREATE INDEX postings_dated ON ledgerx.postings (tenant_id, account_id, seq, lin
 CREATE INDEX entries_reference ON ledgerx.entries (tenant_id, reference, seq) WHERE reference IS NOT NULL;
 CREATE INDEX entries_category ON ledgerx.entries (tenant_id, category, seq) WHERE category IS NOT NULL;
 
--- The top-level members of metadata that can be searched for; `value` is canonical JSON. Written by the engine.
--- An account is found by the number of its opening entry, which is its id.
-CREATE TABLE ledgerx.entry_metadata (
+-- What transactions and accounts can be found by beside their own columns: the top-level members of their metadata,
+-- with canonical JSON as the value, and the categories that transactions were moved to. Written by the engine. A term
+-- stays when it is no longer so: whoever finds something by it looks. The number of an account is its id.
+CREATE TABLE ledgerx.search_terms (
     tenant_id uuid NOT NULL,
-    is_account boolean NOT NULL,
+    subject text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
     value text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
-    CONSTRAINT entry_metadata_pkey PRIMARY KEY (tenant_id, is_account, key, value, seq)
+    CONSTRAINT search_terms_pkey PRIMARY KEY (tenant_id, subject, key, value, seq),
+    CONSTRAINT search_terms_subject_check CHECK (subject IN ('account', 'transaction', 'category'))
 );
 
 -- Written by the streams: posted debits and credits of an account by day of effect, in the tenant's time zone, and
@@ -58,11 +60,27 @@ CREATE TABLE ledgerx.daily_volumes (
 ) WITH (fillfactor = 70);
 CREATE INDEX daily_volumes_day ON ledgerx.daily_volumes (tenant_id, day, account_id, category);
 
--- Like marks, but of the account's dated postings alone.
-CREATE TABLE ledgerx.dated_marks (LIKE ledgerx.marks INCLUDING CONSTRAINTS);
-ALTER TABLE ledgerx.dated_marks ADD CONSTRAINT dated_marks_pkey PRIMARY KEY (tenant_id, account_id, seq, line);
-CREATE TABLE ledgerx.dated_tails (LIKE ledgerx.mark_tails) WITH (fillfactor = 70);
-ALTER TABLE ledgerx.dated_tails ADD CONSTRAINT dated_tails_pkey PRIMARY KEY (tenant_id, account_id);
+-- Like marks, but of the account's dated postings alone; and how many these are, with their sums.
+CREATE TABLE ledgerx.dated_marks (
+    tenant_id uuid NOT NULL,
+    account_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    line smallint NOT NULL,
+    postings bigint NOT NULL,
+    posted numeric NOT NULL,
+    pending_debit numeric NOT NULL,
+    pending_credit numeric NOT NULL,
+    CONSTRAINT dated_marks_pkey PRIMARY KEY (tenant_id, account_id, seq, line)
+);
+CREATE TABLE ledgerx.dated_tails (
+    tenant_id uuid NOT NULL,
+    account_id bigint NOT NULL,
+    postings bigint NOT NULL,
+    posted numeric NOT NULL,
+    pending_debit numeric NOT NULL,
+    pending_credit numeric NOT NULL,
+    CONSTRAINT dated_tails_pkey PRIMARY KEY (tenant_id, account_id)
+) WITH (fillfactor = 70);
 
 -- An account's dated postings in the order of effect, cut into blocks of at most some 1,000. A block begins at its key
 -- and ends before the next one's; first_seq and last_seq are the least and the greatest number in it.
@@ -237,7 +255,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['entry_metadata', 'daily_volumes', 'dated_marks', 'dated_tails', 'dated_blocks'] LOOP
+    FOREACH name IN ARRAY ARRAY['search_terms', 'daily_volumes', 'dated_marks', 'dated_tails', 'dated_blocks'] LOOP
         EXECUTE format('ALTER TABLE ledgerx.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE ledgerx.%I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format(
@@ -247,7 +265,7 @@ BEGIN
 END
 $$;
 
-GRANT SELECT, INSERT ON ledgerx.entry_metadata TO ledgerx_api;
+GRANT SELECT, INSERT ON ledgerx.search_terms TO ledgerx_api;
 GRANT SELECT ON ledgerx.daily_volumes, ledgerx.dated_marks, ledgerx.dated_blocks TO ledgerx_api;
 GRANT SELECT, INSERT, UPDATE, DELETE
 ON ledgerx.daily_volumes, ledgerx.dated_marks, ledgerx.dated_tails, ledgerx.dated_blocks

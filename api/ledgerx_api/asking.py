@@ -1,0 +1,79 @@
+"""From a request to the engine and back: what every command carries, and what its outcome answers."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+import uuid_utils.compat as uuid_utils
+from litestar import Request
+from litestar.params import HeaderParameter, Parameter
+from litestar.response.base import ASGIResponse
+
+from ledgerx.commands import AnyCommand
+from ledgerx.engine import Engine
+from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
+from ledgerx_api import idempotency, schemas, tracing
+from ledgerx_api.tokens import Principal
+
+LedgerRequest = Request[Principal, Any, Any]
+RequiredKey = Annotated[
+    str | None, HeaderParameter(name=idempotency.HEADER, description="Required, in quotes or bare; not for a dry run.")
+]
+OptionalKey = Annotated[str | None, HeaderParameter(name=idempotency.HEADER, description="In quotes or bare.")]
+DryRun = Annotated[bool, Parameter(description="Decide and answer, but record nothing.")]
+
+
+def caller(request: LedgerRequest, key: str | None, *, key_required: bool) -> dict[str, Any]:
+    """The fields of `Command` but the fingerprint; without a key it gets a random one.
+
+    Raises `MissingIdempotencyKey` and `InvalidIdempotencyKey`.
+    """
+    optional = key is None and not key_required
+    return {
+        "idempotency_key": f"auto:{uuid_utils.uuid7()}" if optional else idempotency.parse_key(key),
+        "actor": request.user.actor,
+        "traceparent": tracing.traceparent(request.headers),
+    }
+
+
+async def envelope(
+    request: LedgerRequest, operation: str, target: str, key: str | None, *, key_required: bool
+) -> dict[str, Any]:
+    """The fields of `Command`. Raises what `caller` does, and `Malformed`."""
+    fields = caller(request, key, key_required=key_required)
+    fingerprint = idempotency.fingerprint(operation, target, request.user.actor, await request.body())
+    return fields | {"fingerprint": fingerprint}
+
+
+async def ask(engine: Engine, request: LedgerRequest, command: AnyCommand) -> Recorded | Replayed:
+    """Run a command. Raises its refusal."""
+    return accepted(await engine.run(request.user.tenant_id, command))
+
+
+async def answer_transaction(
+    engine: Engine, request: LedgerRequest, command: AnyCommand, *, dry_run: bool
+) -> ASGIResponse:
+    """Run a command that makes a transaction, or with `dry_run` only try it, and answer with that transaction."""
+    if dry_run:
+        [tried] = await engine.try_all(request.user.tenant_id, [command])
+        return json(schemas.outcome(accepted(tried), dry_run=True), status=200)
+    outcome = await ask(engine, request, command)
+    replayed = {idempotency.REPLAYED_HEADER: "true"} if isinstance(outcome, Replayed) else {}
+    return json(schemas.outcome(outcome), status=201, headers=replayed)
+
+
+def accepted(outcome: Outcome) -> Recorded | Replayed:
+    """An outcome that is no refusal. Raises what it was refused for."""
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    return outcome
+
+
+def json(content: Any, *, status: int, headers: Mapping[str, str] | None = None) -> ASGIResponse:
+    """An answer in JSON; Litestar's own costs a tenth of the route that posts a transaction."""
+    return ASGIResponse(
+        body=msgspec.json.encode(content),
+        headers=dict(headers or {}),
+        media_type="application/json",
+        status_code=status,
+    )

@@ -1,0 +1,163 @@
+"""Many transactions in one request."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Response, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.response import Stream
+
+from ledgerx.commands import AnyCommand
+from ledgerx.engine import MAX_BATCH, Engine
+from ledgerx.errors import BatchRefused, LedgerError
+from ledgerx.outcomes import Outcome, Refused, Replayed
+from ledgerx.tenancy import Scope
+from ledgerx_api import idempotency, movements, schemas
+from ledgerx_api.access import requires
+from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller
+from ledgerx_api.batch import MAX_BODY_BYTES, NDJSON, Batch, BatchBody
+from ledgerx_api.problems import Problem, problem_of
+from ledgerx_api.rate_limits import RateLimiter
+
+
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one item: the `transaction` it made, now or (`replayed`) earlier, or the `problem` it met."""
+
+    status: int
+    replayed: bool = False
+    transaction: schemas.Transaction | msgspec.UnsetType = msgspec.UNSET
+    problem: Problem | dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class BatchSummary(msgspec.Struct, frozen=True):
+    """How many items of a batch were recorded, replayed and refused."""
+
+    recorded: int
+    replayed: int
+    refused: int
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """The results of a batch in the order of its items."""
+
+    results: list[BatchResult]
+    summary: BatchSummary
+
+
+def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
+    """The handlers of this module."""
+
+    @post(
+        "/v1/transactions/batch",
+        dto=BatchBody,
+        return_dto=None,
+        status_code=200,
+        request_max_body_size=MAX_BODY_BYTES,
+        tags=["transactions"],
+        operation_id="createTransactions",
+        **requires(
+            Scope.LEDGER_WRITE,
+            {200: ResponseSpec(BatchAnswer, generate_examples=False, description="What became of each item.")},
+        ),
+    )
+    async def create_transactions(
+        request: LedgerRequest, data: Batch, key: RequiredKey = None, dry_run: DryRun = False
+    ) -> Response[Any]:
+        """Record up to 10,000 transactions, each on its own or all of them or none.
+
+        A body of type `application/x-ndjson` has a transaction a line, each on its own. Its answer has a result a line
+        in the same order, as they are there, and a last line with the member `summary`: an answer without it was cut.
+        """
+        await limiter.charge(request, len(data.items))
+        commands = _commands(request, data, key, key_required=not dry_run)
+        if data.lines:
+            return Stream(_results_by_line(engine, request, commands, dry_run=dry_run), media_type=NDJSON)
+        given = [command for command in commands if not isinstance(command, LedgerError)]
+        if data.atomic and len(given) < len(commands):
+            number, error = next((n, one) for n, one in enumerate(commands) if isinstance(one, LedgerError))
+            raise BatchRefused.of(number, error)
+        results = [r async for r in _results(engine, request, commands, atomic=data.atomic, dry_run=dry_run)]
+        return Response(BatchAnswer(results, _summary(results)))
+
+    return [create_transactions]
+
+
+def _commands(
+    request: LedgerRequest, batch: Batch, key: str | None, *, key_required: bool
+) -> list[AnyCommand | LedgerError]:
+    """A command for each item, or what is wrong with it. Raises `MissingIdempotencyKey`, `InvalidIdempotencyKey`."""
+    common = caller(request, key, key_required=key_required)
+    return [
+        _command(item, content, {**common, "idempotency_key": f"{common['idempotency_key']}#{number}"})
+        for number, (item, content) in enumerate(zip(batch.items, batch.contents, strict=True))
+    ]
+
+
+def _command(item: movements.BatchItem | LedgerError, content: Any, common: dict[str, Any]) -> AnyCommand | LedgerError:
+    if isinstance(item, LedgerError):
+        return item
+    try:
+        own_key = content.pop("idempotency_key", None)
+        if own_key is not None:
+            common["idempotency_key"] = idempotency.parse_key(own_key)
+        common["fingerprint"] = idempotency.fingerprint_of("post", "", common["actor"], content)
+        return movements.transact(item, **common)
+    except LedgerError as error:
+        return error
+
+
+async def _results(
+    engine: Engine,
+    request: LedgerRequest,
+    commands: Sequence[AnyCommand | LedgerError],
+    *,
+    atomic: bool = False,
+    dry_run: bool = False,
+) -> AsyncIterator[BatchResult]:
+    tenant_id = request.user.tenant_id
+    given = [command for command in commands if not isinstance(command, LedgerError)]
+    outcomes: Sequence[Outcome]
+    if dry_run:
+        outcomes = await engine.try_all(tenant_id, given, atomic=atomic)
+    elif atomic:
+        outcomes = await engine.run_atomic(tenant_id, given)
+    else:
+        outcomes = await engine.run_all(tenant_id, given)
+    decided: Iterator[Outcome] = iter(outcomes)
+    for command in commands:
+        yield _result(Refused(command) if isinstance(command, LedgerError) else next(decided), dry_run=dry_run)
+
+
+async def _results_by_line(
+    engine: Engine, request: LedgerRequest, commands: Sequence[AnyCommand | LedgerError], *, dry_run: bool
+) -> AsyncIterator[bytes]:
+    results: list[BatchResult] = []
+    for first in range(0, len(commands), MAX_BATCH):
+        chunk = commands[first : first + MAX_BATCH]
+        try:
+            found = [result async for result in _results(engine, request, chunk, dry_run=dry_run)]
+        except LedgerError as error:
+            found = [_result(Refused(error), dry_run=dry_run)] * len(chunk)
+        results += found
+        yield b"".join(msgspec.json.encode(result) + b"\n" for result in found)
+    yield msgspec.json.encode({"summary": _summary(results)}) + b"\n"
+
+
+def _result(outcome: Outcome, *, dry_run: bool) -> BatchResult:
+    if isinstance(outcome, Refused):
+        if isinstance(outcome.error, BatchRefused):
+            raise outcome.error
+        return BatchResult(status=outcome.error.status, problem=problem_of(outcome.error))
+    return BatchResult(
+        status=200 if dry_run else 201,
+        replayed=isinstance(outcome, Replayed),
+        transaction=schemas.outcome(outcome, dry_run=dry_run),
+    )
+
+
+def _summary(results: Sequence[BatchResult]) -> BatchSummary:
+    replayed = sum(result.replayed for result in results)
+    refused = sum(result.problem is not msgspec.UNSET for result in results)
+    return BatchSummary(len(results) - replayed - refused, replayed, refused)

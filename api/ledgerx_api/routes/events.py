@@ -1,0 +1,85 @@
+"""The journal as a feed of events, and where it stands."""
+
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+
+from ledgerx.database import Pool
+from ledgerx.feed import read_feed
+from ledgerx.integrity import read_integrity
+from ledgerx.tenancy import Scope
+from ledgerx_api import event_streams, schemas_feed
+from ledgerx_api.access import OPT, authorise, requires
+from ledgerx_api.event_streams import EventStreamResponse, EventStreams
+from ledgerx_api.paging import DEFAULT_LIMIT, Limit
+from ledgerx_api.problems import MEDIA_TYPE, Problem
+from ledgerx_api.tokens import Principal, Tokens
+
+_EVENTS = "/v1/events"
+_HIGHEST = 2**63 - 1
+_EXPIRED = ResponseSpec(
+    Problem,
+    media_type=MEDIA_TYPE,
+    generate_examples=False,
+    description="The events after the cursor are not kept any more; `oldest` is the first cursor that still works.",
+)
+_STREAM = ResponseSpec(
+    str,
+    media_type=event_streams.MEDIA_TYPE,
+    generate_examples=False,
+    description="Server-sent events, each with the entry's number as its `id` and a CloudEvent as its `data`.",
+)
+
+
+def routes(pool: Pool, streams: EventStreams, tokens: Tokens) -> list[HTTPRouteHandler]:
+    """The handlers of this module."""
+
+    @get(_EVENTS, tags=["events"], operation_id="listEvents", **requires(Scope.LEDGER_READ, {410: _EXPIRED}))
+    async def list_events(
+        request: Request[Principal, Any, Any],
+        after: Annotated[
+            int, Parameter(ge=0, le=_HIGHEST, description="The number of the last entry seen; 0 is before the first.")
+        ] = 0,
+        limit: Limit = None,
+    ) -> schemas_feed.EventPage:
+        """List the entries of the journal as events, oldest first; a page of large ones is shorter than `limit`."""
+        tenant_id = request.user.tenant_id
+        page = await read_feed(pool, tenant_id, after=after, limit=limit or DEFAULT_LIMIT)
+        return schemas_feed.event_page(tenant_id, after, page)
+
+    @get(
+        _EVENTS + "/stream",
+        tags=["events"],
+        operation_id="streamEvents",
+        **requires(Scope.LEDGER_READ, {200: _STREAM, 410: _EXPIRED}),
+    )
+    async def stream_events(
+        request: Request[Principal, Any, Any],
+        after: Annotated[
+            int | None,
+            Parameter(ge=0, le=_HIGHEST, description="The number of the last entry seen; from now on unless said."),
+        ] = None,
+        last_event_id: Annotated[
+            int | None,
+            Parameter(header="Last-Event-ID", ge=0, le=_HIGHEST, description="The same, and goes before `after`."),
+        ] = None,
+    ) -> EventStreamResponse:
+        """Stream the entries of the journal as they are recorded, until the access token expires.
+
+        Whoever goes on with `Last-Event-ID` misses nothing and gets nothing twice.
+        """
+        return await streams.open(
+            request.user.tenant_id,
+            after=after if last_event_id is None else last_event_id,
+            authorise=lambda: authorise(request.scope, request.route_handler.opt[OPT], tokens),
+        )
+
+    @get("/v1/integrity", tags=["integrity"], operation_id="getIntegrity", **requires(Scope.LEDGER_READ))
+    async def get_integrity(request: Request[Principal, Any, Any]) -> schemas_feed.Integrity:
+        """Get the journal's head with its hash, and what the projections have reached."""
+        return schemas_feed.integrity(await read_integrity(pool, request.user.tenant_id))
+
+    return [list_events, stream_events, get_integrity]

@@ -1,0 +1,142 @@
+"""Log-in of people: passwords for tokens, tokens for the next ones, and the ways out and in."""
+
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.handlers import HTTPRouteHandler
+
+from ledgerx import sessions
+from ledgerx.database import Pool
+from ledgerx.emails import parse_email
+from ledgerx.errors import InvalidField
+from ledgerx.passwords import Passwords
+from ledgerx.roles import SCOPES
+from ledgerx.sessions import Session
+from ledgerx_api import schemas_people as schemas
+from ledgerx_api.body import JsonBody
+from ledgerx_api.origin import AddressOf
+from ledgerx_api.problems import PROBLEMS
+from ledgerx_api.tokens import Principal, Tokens
+
+_AUTH = "/v1/auth"
+
+
+def routes(
+    pool: Pool,
+    tokens: Tokens,
+    passwords: Passwords,
+    *,
+    default_tenant: str | None,
+    refresh_token_ttl_s: int,
+    address_of: AddressOf,
+) -> list[HTTPRouteHandler]:
+    """The handlers of this module."""
+
+    def tenant_of(data: schemas.LogIn) -> str:
+        tenant = data.tenant or default_tenant
+        if tenant is None:
+            raise InvalidField("name the tenant")
+        return tenant
+
+    def answer(session: Session) -> Response[schemas.Tokens]:
+        scopes, user = SCOPES[session.user.role], session.user
+        return Response(
+            schemas.Tokens(
+                access_token=tokens.sign(Principal(session.tenant_id, user.subject, scopes, user.role)),
+                refresh_token=session.refresh_token,
+                token_type="Bearer",  # noqa: S106 - the name of the scheme
+                expires_in=tokens.ttl_s,
+                scope=" ".join(sorted(scopes)),
+            ),
+            headers={"Cache-Control": "no-store"},
+        )
+
+    @post(
+        f"{_AUTH}/login",
+        status_code=200,
+        dto=JsonBody[schemas.LogIn],
+        return_dto=None,
+        tags=["auth"],
+        operation_id="logIn",
+        responses=PROBLEMS,
+    )
+    async def log_in(request: Request[Any, Any, Any], data: schemas.LogIn) -> Response[schemas.Tokens]:
+        """Log in with email and password.
+
+        From the fifth attempt in a row that fails, each locks the next one out for twice as long, up to 15 minutes.
+        """
+        session = await sessions.log_in(
+            pool,
+            passwords,
+            tenant=tenant_of(data),
+            email=parse_email(data.email),
+            password=data.password,
+            address=address_of(request.scope),
+            ttl_s=refresh_token_ttl_s,
+        )
+        return answer(session)
+
+    @post(
+        f"{_AUTH}/refresh",
+        status_code=200,
+        dto=JsonBody[schemas.RefreshToken],
+        return_dto=None,
+        tags=["auth"],
+        operation_id="refreshTokens",
+        responses=PROBLEMS,
+    )
+    async def refresh(request: Request[Any, Any, Any], data: schemas.RefreshToken) -> Response[schemas.Tokens]:
+        """Get the next tokens for a refresh token, which is good once: bringing a used one ends the log-in."""
+        return answer(await sessions.refresh(pool, data.refresh_token, address=address_of(request.scope)))
+
+    @post(
+        f"{_AUTH}/logout",
+        status_code=204,
+        dto=JsonBody[schemas.RefreshToken],
+        return_dto=None,
+        tags=["auth"],
+        operation_id="logOut",
+        responses=PROBLEMS,
+    )
+    async def log_out(request: Request[Any, Any, Any], data: schemas.RefreshToken) -> None:
+        """End the log-in that a refresh token belongs to; access tokens live out their minutes."""
+        await sessions.log_out(pool, data.refresh_token, address=address_of(request.scope))
+
+    @post(
+        f"{_AUTH}/register",
+        status_code=202,
+        dto=JsonBody[schemas.Registration],
+        return_dto=None,
+        tags=["auth"],
+        operation_id="register",
+        responses=PROBLEMS,
+    )
+    async def register(request: Request[Any, Any, Any], data: schemas.Registration) -> schemas.Registered:
+        """Become a member of a tenant that allows it. The answer is the same where the email is taken."""
+        await sessions.register(
+            pool,
+            passwords,
+            tenant=tenant_of(data),
+            email=parse_email(data.email),
+            name=data.name,
+            password=data.password,
+            address=address_of(request.scope),
+        )
+        return schemas.Registered()
+
+    @post(
+        f"{_AUTH}/password-reset",
+        status_code=204,
+        dto=JsonBody[schemas.PasswordReset],
+        return_dto=None,
+        tags=["auth"],
+        operation_id="resetPassword",
+        responses=PROBLEMS,
+    )
+    async def reset_password(request: Request[Any, Any, Any], data: schemas.PasswordReset) -> None:
+        """Set a password with a password token, which is good once. It ends all log-ins of the user."""
+        await sessions.reset_password(
+            pool, passwords, data.token, password=data.password, address=address_of(request.scope)
+        )
+
+    return [log_in, refresh, log_out, register, reset_password]

@@ -1,0 +1,193 @@
+"""The working copy of a ledger that the commands of one batch change, each seeing what those before it did."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from ledgerx.commands import Command, Transact
+from ledgerx.errors import (
+    AccountClosed,
+    AccountFrozen,
+    InsufficientFunds,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    UnknownAccount,
+)
+from ledgerx.journal import (
+    AccountState,
+    AccountStatus,
+    Entry,
+    Kind,
+    Posting,
+    annotations_hash,
+    chain,
+)
+from ledgerx.money import from_minor
+from ledgerx.outcomes import Recorded
+from ledgerx.state import Account, Balance, Head, State, Sums, Target, balance
+
+
+class Ledger:
+    """The state of a batch as its commands change it. Nothing here is changed by a command that is refused."""
+
+    def __init__(self, state: State, now: datetime) -> None:
+        self.head = state.head
+        self.now = now
+        self.entries: list[Entry] = []
+        self.accounts = dict(state.accounts)
+        self.sums = dict(state.sums)
+        self.targets = dict(state.targets)
+        self.changed_accounts: dict[int, Account] = {}
+        self.opened_holds: dict[int, datetime | None] = {}
+        self.resolved_holds: list[int] = []
+        self._changed_sums: dict[int, tuple[Sums, int]] = {}
+        self.versions = dict(state.versions)
+        self.accounts_left = state.accounts_left
+
+    @property
+    def changed_guarded_sums(self) -> dict[int, tuple[Sums, int]]:
+        """The changed sums of the accounts that have limits in the end, each with the seq of its last change."""
+        guarded = {account.account_id for account in self.accounts.values() if account.guarded}
+        return {account_id: kept for account_id, kept in self._changed_sums.items() if account_id in guarded}
+
+    def usable(self, code: str, *, frozen_too: bool = False) -> Account:
+        """The account with this code. Raises `UnknownAccount`, `AccountClosed` and `AccountFrozen`."""
+        account = self.accounts.get(code)
+        if account is None:
+            raise UnknownAccount(f'there is no account "{code}"', account=code)
+        if account.status is AccountStatus.CLOSED:
+            raise AccountClosed(f'account "{code}" is closed', account=code)
+        if account.status is AccountStatus.FROZEN and not frozen_too:
+            raise AccountFrozen(f'account "{code}" is frozen', account=code)
+        return account
+
+    def target(self, seq: int) -> Target:
+        """The transaction with this number. Raises `NotFound`."""
+        try:
+            return self.targets[seq]
+        except KeyError:
+            raise NotFound(f"there is no transaction {seq}") from None
+
+    def move(
+        self,
+        command: Transact,
+        kind: Kind,
+        postings: Sequence[Posting],
+        *,
+        target: Target | None = None,
+        expires_at: datetime | None = None,
+    ) -> Recorded:
+        """Record a transaction. A category that `command` does not give is that of the `target`.
+
+        Raises `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`.
+        """
+        self._check_versions(command.if_versions)
+        touched = self._touched(postings)
+        balances = {}
+        for account, sums in touched.values():
+            if account.guarded:
+                after = balance(sums, account.type)
+                check_within(account, after)
+                balances[account.code] = (after, account.scale)
+        inherited = None if target is None else target.entry.category
+        entry = self.record(
+            command,
+            kind,
+            postings=tuple(postings),
+            effective_at=command.effective_at,
+            reference=command.reference,
+            category=inherited if command.category is None else command.category,
+            description=command.description,
+            metadata=command.metadata,
+            target_seq=None if target is None else target.entry.seq,
+            expires_at=expires_at,
+        )
+        for account_id, (_, sums) in touched.items():
+            self.set_sums(account_id, sums)
+        self.targets[entry.seq] = Target(entry)
+        if self.versions:
+            self.versions.update((line.account_id, entry.seq) for line in postings)
+        return Recorded(entry, balances)
+
+    def set_sums(self, account_id: int, sums: Sums) -> None:
+        """Keep an account's sums as the latest entry left them."""
+        self.sums[account_id] = sums
+        self._changed_sums[account_id] = (sums, self.head.seq)
+
+    def record(
+        self,
+        command: Command,
+        kind: Kind,
+        *,
+        postings: tuple[Posting, ...] = (),
+        change: AccountState | None = None,
+        effective_at: datetime | None = None,
+        reference: str | None = None,
+        category: str | None = None,
+        description: str | None = None,
+        metadata: str | None = None,
+        target_seq: int | None = None,
+        expires_at: datetime | None = None,
+    ) -> Entry:
+        """Number, time and chain an entry."""
+        entry = Entry(
+            seq=self.head.seq + 1,
+            kind=kind,
+            recorded_at=self.now,
+            actor=command.actor,
+            effective_at=effective_at,
+            idempotency_key=command.idempotency_key,
+            fingerprint=command.fingerprint,
+            reference=reference,
+            category=category,
+            description=description,
+            metadata=metadata,
+            annotations_hash=annotations_hash(category, description, metadata),
+            postings=postings,
+            change=change,
+            target_seq=target_seq,
+            expires_at=expires_at,
+        )
+        entry = msgspec.structs.replace(entry, hash=chain(self.head.hash, entry))
+        self.entries.append(entry)
+        self.head = Head(entry.seq, entry.hash, entry.recorded_at)
+        return entry
+
+    def _check_versions(self, wanted: Mapping[str, int]) -> None:
+        for code, version in wanted.items():
+            account = self.usable(code, frozen_too=True)
+            stands = self.versions[account.account_id]
+            if stands != version:
+                raise PreconditionFailed(
+                    f'account "{code}" stands at version {stands}, not {version}', account=code, version=stands
+                )
+
+    def _touched(self, postings: Iterable[Posting]) -> dict[int, tuple[Account, Sums]]:
+        """What the known sums of accounts among `postings` would come to.
+
+        They are those of all guarded accounts, and of accounts that a later command of the batch weighs.
+        """
+        touched: dict[int, tuple[Account, Sums]] = {}
+        for line in postings:
+            if line.account_id in self.sums:
+                sums = touched[line.account_id][1] if line.account_id in touched else self.sums[line.account_id]
+                touched[line.account_id] = (self.accounts[line.account], sums.plus(line.layer, line.amount))
+        return touched
+
+
+def check_within(account: Account, after: Balance) -> None:
+    """Raise `InsufficientFunds` or `LimitExceeded` where `after` lies outside the account's limits."""
+    if account.min_balance is not None and after.available < account.min_balance:
+        raise InsufficientFunds(
+            f'account "{account.code}" would fall below its minimum balance',
+            account=account.code,
+            shortfall=from_minor(account.min_balance - after.available, account.scale),
+        )
+    if account.max_balance is not None and after.ceiling > account.max_balance:
+        raise LimitExceeded(
+            f'account "{account.code}" would rise above its maximum balance',
+            account=account.code,
+            excess=from_minor(after.ceiling - account.max_balance, account.scale),
+        )

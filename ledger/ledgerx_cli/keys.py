@@ -1,0 +1,30 @@
+"""`ledgerx keys`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ledgerx.keys import read_keyset, rotated
+from ledgerx_cli.data_directory import DataDirectory, write_private_json
+from ledgerx_cli.options import DEFAULT_DATA, Data
+
+app = App(name="keys", help="Manage the keys that sign access tokens.")
+
+
+@app.command
+def rotate(
+    *,
+    keys: Annotated[
+        Path | None, Parameter(env_var="LEDGERX_KEYS", help="The keyset file; by default the data directory's.")
+    ] = None,
+    data: Data = DEFAULT_DATA,
+) -> str:
+    """Sign with the next key from the next start of the API on, and publish a new next one.
+
+    Tokens of the key before stay good: rotate again only when the last of them has expired, after LEDGERX_TOKEN_TTL_S.
+    """
+    path = keys or DataDirectory(data).keys
+    keyset = rotated(read_keyset(path))
+    write_private_json(path, keyset)
+    return f"{path}: {keyset.current.kid} signs from the next start of the API on"
