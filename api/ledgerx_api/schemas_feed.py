@@ -15,6 +15,7 @@ from ledgerx_api import schemas
 
 # A bigint has at most 19 digits.
 _SEQUENCE_DIGITS = 19
+_encode = msgspec.json.Encoder().encode
 
 
 class ChangedAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,13 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     time: Annotated[datetime, Meta(description="When it was recorded.")]
     datacontenttype: str = "application/json"
     sequence: Annotated[str, Meta(description="The number of the entry in 19 digits, so that texts sort as numbers.")]
-    data: schemas.Transaction | AccountEntry
+    data: Annotated[
+        msgspec.Raw,
+        Meta(
+            description="A transaction, or a change of an account, as the entry recorded it.",
+            extra_json_schema={"type": "object"},
+        ),
+    ]
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +104,7 @@ def event(tenant_id: UUID, entry: Entry) -> CloudEvent:
         subject=_subject(entry),
         time=entry.recorded_at,
         sequence=f"{entry.seq:0{_SEQUENCE_DIGITS}}",
-        data=schemas.transaction(entry) if entry.change is None else _account_entry(entry),
+        data=msgspec.Raw(_encode(schemas.transaction(entry) if entry.change is None else _account_entry(entry))),
     )
 
 

@@ -11,7 +11,7 @@ LEFT JOIN LATERAL (
         FROM (
             SELECT first_seq, last_seq, payload
             FROM ledgerx.outbox
-            WHERE tenant_id = %(tenant_id)s AND last_seq > %(after)s
+            WHERE tenant_id = %(tenant_id)s AND last_seq > %(after)s AND aggregatetype = 'journal'
             ORDER BY last_seq
             LIMIT %(limit)s
         ) AS o

@@ -23,7 +23,7 @@ class Projection(msgspec.Struct, frozen=True):
 def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:
     """The fields of at least one row, all of them integers, as array literals by name.
 
-    A tenth of what psycopg takes to dump lists item by item, and always the same types to the prepared statement.
+    Takes half as long as psycopg's dumping of lists item by item, and a prepared statement always gets the same types.
     """
     by_field: Iterable[tuple[int, ...]] = zip(*map(msgspec.structs.astuple, rows), strict=True)
     literals = ("{" + ",".join(map(str, numbers)) + "}" for numbers in by_field)
