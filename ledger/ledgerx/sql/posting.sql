@@ -60,7 +60,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = r.seq OFFSET 0
 ) AS p
-GROUP BY 1, 2, 3;
+GROUP BY r.target_seq, p.account_id, -sign(p.amount);
 
 -- name: load_versions
 -- The latest transaction of each of these accounts, 0 for none.
