@@ -35,11 +35,14 @@ from ledgerx_api.routes import (
     accounts,
     audit,
     auth,
+    balances,
     batches,
     clients,
     events,
     health,
     login,
+    statements,
+    summaries,
     transactions,
     users,
 )
@@ -98,6 +101,9 @@ def create_app(settings: ApiSettings) -> Litestar:
         route_handlers=[
             *auth.routes(pool, tokens, keyset),
             *accounts.routes(pool),
+            *balances.routes(pool),
+            *statements.routes(pool),
+            *summaries.routes(pool),
             *account_changes.routes(pool, engine),
             *login.routes(
                 pool,

@@ -3,8 +3,12 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ledgerx.errors import Malformed
+from ledgerx_api.problems import MEDIA_TYPE, problem_of
 
 # A client that takes longer to send the head of a request, or pauses longer in its body, is slow on purpose.
 MAX_SILENCE_S = 10.0
@@ -60,6 +64,14 @@ class GuardedConnection(HttpToolsProtocol):
             self._stop_waiting()
             if self._in_body:
                 self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read as HTTP, or has a target too long to be read."""
+        del msg
+        body = msgspec.json.encode(problem_of(Malformed("this is no HTTP/1.1 request, or its target is too long")))
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}"
+        self.transport.write(f"{head}\r\nconnection: close\r\n\r\n".encode() + body)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """A request begins."""

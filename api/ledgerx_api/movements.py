@@ -9,7 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ledgerx.commands import Amend, Capture, Direction, Hold, Line, Post, Release, Reverse
 from ledgerx.errors import InvalidField
-from ledgerx_api.schemas import NO_NUL, Amount, Asset, Metadata, Text, canonical, no_metadata, utc
+from ledgerx_api.parameters import utc
+from ledgerx_api.schemas import NO_NUL, Amount, Asset, Metadata, Text, canonical, no_metadata
 
 MAX_CONDITIONS = 100
 Description = Annotated[str, Meta(max_length=1000, pattern=NO_NUL)]

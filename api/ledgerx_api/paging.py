@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from litestar.params import Parameter
@@ -12,15 +12,20 @@ from ledgerx.errors import InvalidCursor
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+# Characters; a cursor carries the filters of its list.
+MAX_CURSOR = 8_192
 
 Limit = Annotated[
     int | None,
     Parameter(ge=1, le=MAX_LIMIT, description=f"Items a page, {DEFAULT_LIMIT} unless said; a cursor remembers it."),
 ]
-CursorParameter = Annotated[str | None, Parameter(max_length=1024, description="`next_cursor` of the page before.")]
+CursorParameter = Annotated[
+    str | None, Parameter(max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+]
 P = TypeVar("P")
 I = TypeVar("I")  # noqa: E741 - an item
 F = TypeVar("F")
+S = TypeVar("S")
 
 
 class Page(msgspec.Struct, Generic[I], frozen=True):
@@ -66,3 +71,25 @@ def page(cursor: Cursor[P], found: Sequence[F], show: Callable[[F], I], position
     items = found[: cursor.limit]
     more = len(found) > cursor.limit
     return Page([show(item) for item in items], after(cursor, position(items[-1])) if more else None)
+
+
+def start_filtered(
+    path: str, cursor: str | None, limit: int | None, filters: S, *, first: P, position: type[P]
+) -> Cursor[tuple[S, P]]:
+    """Like `start`, for a list with filters: with a cursor they are the cursor's, and need not be said again.
+
+    Raises `InvalidCursor`, also for other filters than the cursor's.
+    """
+    positions: Any = tuple[type(filters), position]  # type: ignore[misc]
+    here: Cursor[tuple[S, P]] = start(path, cursor, limit, first=(filters, first), position=positions)
+    if filters not in (here.position[0], type(filters)()):
+        raise InvalidCursor("this cursor belongs to a list with other filters")
+    return here
+
+
+def filtered_page(
+    cursor: Cursor[tuple[S, P]], found: Sequence[F], show: Callable[[F], I], position: P | None
+) -> Page[I]:
+    """The page of what was `found`, however little; `position` is where the next page begins, None after the last."""
+    following = None if position is None else after(cursor, (cursor.position[0], position))
+    return Page([show(item) for item in found], following)

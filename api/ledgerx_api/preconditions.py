@@ -13,7 +13,7 @@ IfMatch = Annotated[
 ]
 
 
-def etag(version: int) -> dict[str, str]:
+def etag(version: int | str) -> dict[str, str]:
     """The header that tells a version."""
     return {"ETag": f'"{version}"'}
 

@@ -1,19 +1,18 @@
 """What goes over the wire: the requests and answers of the API, and how they turn into commands and out of entries."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ledgerx.commands import Direction, OpenAccount, UpdateAccount
-from ledgerx.errors import InvalidField
 from ledgerx.journal import RESOLUTIONS, AccountState, AccountType, Entry, Kind, Layer
 from ledgerx.metadata import canonical_metadata
 from ledgerx.money import from_minor
 from ledgerx.outcomes import Recorded, Replayed
-from ledgerx.reading import AccountLine, AccountRecord, BalanceAt, LinkedEntry
+from ledgerx.reading import AccountLine, AccountRecord, LinkedEntry
 from ledgerx.state import Balance as BalanceNow
 
 Code = Annotated[
@@ -145,16 +144,6 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool | UnsetType = UNSET
 
 
-class AccountBalance(Balance, frozen=True, kw_only=True):
-    """An account's balance, true at the entry `sequence` of the journal."""
-
-    account: str
-    asset: str
-    scale: int
-    sequence: int
-    recorded_at: datetime
-
-
 class AccountPosting(msgspec.Struct, frozen=True, kw_only=True):
     """One posting of an account with the account's balance just after it."""
 
@@ -240,7 +229,7 @@ def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | N
         expires_at=UNSET if entry.expires_at is None else entry.expires_at,
         balances=UNSET
         if balances is None
-        else {code: Balance(**_balance(now, scale)) for code, (now, scale) in balances.items()},
+        else {code: shown_balance(now, scale) for code, (now, scale) in balances.items()},
         **more,
     )
 
@@ -262,18 +251,6 @@ def linked_transaction(found: LinkedEntry) -> Transaction:
     return transaction(found.entry, **links)
 
 
-def account_balance(found: BalanceAt) -> AccountBalance:
-    """A balance as the API shows it."""
-    return AccountBalance(
-        account=found.code,
-        asset=found.asset,
-        scale=found.scale,
-        sequence=found.seq,
-        recorded_at=found.recorded_at,
-        **_balance(found.balance, found.scale),
-    )
-
-
 def account_posting(line: AccountLine, scale: int) -> AccountPosting:
     """A line of an account as the API shows it; `scale` is that of the account's asset."""
     return AccountPosting(
@@ -287,7 +264,7 @@ def account_posting(line: AccountLine, scale: int) -> AccountPosting:
         reference=line.reference,
         category=line.category,
         description=line.description,
-        balance=Balance(**_balance(line.running, scale)),
+        balance=shown_balance(line.running, scale),
     )
 
 
@@ -296,19 +273,13 @@ def canonical(metadata: msgspec.Raw) -> str | None:
     return None if bytes(metadata) == b"null" else canonical_metadata(bytes(metadata))
 
 
-def utc(moment: datetime | None, name: str) -> datetime | None:
-    """The moment given by the member called `name`, in UTC. Raises `InvalidField`."""
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise InvalidField(f"{name} needs a time zone, such as Z")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidField(f"{name} lies outside the years 1 to 9999") from None
+def shown_balance(now: BalanceNow, scale: int) -> Balance:
+    """A balance as the API shows it."""
+    return Balance(**shown_amounts(now, scale))
 
 
-def _balance(now: BalanceNow, scale: int) -> dict[str, str]:
+def shown_amounts(now: BalanceNow, scale: int) -> dict[str, str]:
+    """The members of `Balance`."""
     return {
         "posted": from_minor(now.posted, scale),
         "pending_in": from_minor(now.pending_in, scale),

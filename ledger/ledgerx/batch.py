@@ -164,6 +164,9 @@ async def _write(
 
     entries = decision.entries
     await run(_queries.append, append_parameters(tenant_id, state.head.hash, entries, traceparent))
+    terms = rows.search_columns(entries)
+    if terms["seq"]:
+        await run(_queries.insert_search_terms, terms)
     if decision.accounts:
         await run(_queries.upsert_accounts, rows.account_columns(decision.accounts.values(), entries))
         unguarded = sorted(one.account_id for one in decision.accounts.values() if not one.guarded)

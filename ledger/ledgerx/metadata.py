@@ -1,5 +1,6 @@
 """Metadata: a small JSON object of the client's, kept as canonical text (RFC 8785): its hash is the same everywhere."""
 
+import itertools
 import json
 from typing import Any, NoReturn
 
@@ -9,6 +10,9 @@ from ledgerx.errors import InvalidField
 
 MAX_BYTES = 16 * 1024
 MAX_LEVELS = 32
+# What can be searched for: this fits an index row of Postgres in any script.
+MAX_SEARCHABLE_MEMBERS = 64
+MAX_SEARCHABLE_CHARACTERS = 255
 
 
 def canonical_metadata(raw: bytes) -> str:
@@ -30,6 +34,34 @@ def canonical_metadata(raw: bytes) -> str:
         raise InvalidField("metadata is not JSON, or holds an integer beyond 53 bits or a broken character") from None
     except RecursionError:
         raise _too_deep() from None
+
+
+def searchable(text: str | None) -> list[tuple[str, str]]:
+    """The members of a canonical object that it can be found by, as names and JSON values.
+
+    They are the first 64 at the top level, in the order of the text, that are strings, integers or booleans and whose
+    name and value have at most 255 characters each.
+    """
+    # What is no such text is Postgres's to refuse: one bad command must not fail the batch that it came with.
+    value = None if text is None else json.loads(text, strict=False)
+    members = (
+        (name, json.dumps(member, ensure_ascii=False))
+        for name, member in (value.items() if isinstance(value, dict) else ())
+        if isinstance(member, str | int)
+    )
+    fitting = (member for member in members if max(map(len, member)) <= MAX_SEARCHABLE_CHARACTERS)
+    return list(itertools.islice(fitting, MAX_SEARCHABLE_MEMBERS))
+
+
+def wanted_members(raw: str) -> list[tuple[str, str]]:
+    """The members that a JSON object asks for, as names and JSON values. Raises `InvalidField` for the unsearchable."""
+    text = canonical_metadata(raw.encode())
+    members = searchable(text)
+    if not members or len(members) < len(json.loads(text)):
+        raise InvalidField(
+            f"metadata is found by strings, integers and booleans of at most {MAX_SEARCHABLE_CHARACTERS} characters"
+        )
+    return members
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads. A balance is one statement: true at one point of the journal, however far behind the streams are."""
+"""Reads of an account, its postings and a transaction by their keys."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Pool, Queries, tenant_scope
 from ledgerx.errors import NotFound
-from ledgerx.journal import AccountType, Entry, Kind, Layer
+from ledgerx.journal import Entry, Kind, Layer
 from ledgerx.state import Account, Balance, Sums, balance
 
 _queries = Queries("ledgerx", "sql/reading.sql")
@@ -24,17 +24,6 @@ class AccountRecord(msgspec.Struct, frozen=True):
     account: Account
     metadata: str | None
     opened_at: datetime
-
-
-class BalanceAt(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's balance, true at the entry `seq` recorded at `recorded_at`."""
-
-    code: str
-    asset: str
-    scale: int
-    balance: Balance
-    seq: int
-    recorded_at: datetime
 
 
 class AccountLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,40 +54,17 @@ class LinkedEntry(msgspec.Struct, frozen=True):
 
 async def read_account(pool: Pool, tenant_id: UUID, code: str) -> AccountRecord:
     """The account with this code. Raises `NotFound`."""
-    found = await _fetch(pool, tenant_id, _queries.account, code=code)
+    found = await fetch(pool, tenant_id, _queries.account, code=code)
     if not found:
         raise NotFound(f'there is no account "{code}"')
-    return _account_record(found[0])
-
-
-async def read_accounts(pool: Pool, tenant_id: UUID, *, after: str, limit: int) -> list[AccountRecord]:
-    """At most `limit` accounts in the order of their codes, from the first after the code `after`."""
-    return [
-        _account_record(row) for row in await _fetch(pool, tenant_id, _queries.accounts_page, after=after, limit=limit)
-    ]
-
-
-async def read_balance(pool: Pool, tenant_id: UUID, code: str) -> BalanceAt:
-    """The balance of an account at the journal's head. Raises `NotFound`."""
-    found = await _fetch(pool, tenant_id, _queries.sums, codes=[code])
-    if not found:
-        raise NotFound(f'there is no account "{code}"')
-    _, code, account_type, scale, asset, seq, recorded_at, *layers = found[0]
-    return BalanceAt(
-        code=code,
-        asset=asset,
-        scale=scale,
-        balance=balance(rows.sums(*layers), AccountType(account_type)),
-        seq=seq,
-        recorded_at=recorded_at,
-    )
+    return account_record(found[0])
 
 
 async def read_postings(
     pool: Pool, tenant_id: UUID, account: Account, *, before: tuple[int, int], limit: int
 ) -> list[AccountLine]:
     """At most `limit` postings of an account, newest first, from the newest before the line `before` (seq, line)."""
-    found = await _fetch(
+    found = await fetch(
         pool,
         tenant_id,
         _queries.account_postings_page,
@@ -139,24 +105,15 @@ async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> LinkedEntry
         return LinkedEntry(found[0], [(link, Kind(kind)) for _, link, kind in await links.fetchall()])
 
 
-async def read_transactions(pool: Pool, tenant_id: UUID, *, before: int, limit: int) -> list[Entry]:
-    """At most `limit` transactions, newest first, from the newest before the number `before`."""
-    async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
-        cursor = await connection.execute(
-            _queries.transactions_page, {"tenant_id": tenant_id, "before": before, "limit": limit}
-        )
-        seqs = [row[0] for row in await cursor.fetchall()]
-        entries = await rows.read_amended(connection, tenant_id, seqs)
-    return entries[::-1]
-
-
-async def _fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> Sequence[rows.Row]:
+async def fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> Sequence[rows.Row]:
+    """The rows of one statement in the tenant's scope."""
     async with pool.connection() as connection:
         async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(query, {"tenant_id": tenant_id, **parameters}, binary=True)
         return await cursor.fetchall()
 
 
-def _account_record(row: rows.Row) -> AccountRecord:
+def account_record(row: rows.Row) -> AccountRecord:
+    """An account from a row of the columns of `account`."""
     *account, metadata, opened_at = row
     return AccountRecord(rows.account(account), metadata, opened_at)

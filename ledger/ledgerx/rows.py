@@ -9,6 +9,7 @@ import msgspec
 from ledgerx.commands import AccountCommand, AnyCommand, CloseAccount, TargetCommand, Transact, UpdateAccount
 from ledgerx.database import Connection, Queries
 from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting
+from ledgerx.metadata import searchable
 from ledgerx.state import Account, Sums
 
 _queries = Queries("ledgerx", "sql/reading.sql")
@@ -148,6 +149,20 @@ def posting_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         "amount": [line.amount for _, _, line in lines],
         "posting_effective_at": [entry.effective_at for entry, _, _ in lines],
     }
+
+
+def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
+    """The columns of `insert_search_terms`; none where the entries bring no terms."""
+    terms: dict[tuple[str, str, str, int], None] = {}
+    for entry in entries:
+        subject, seq = "transaction", entry.target_seq if entry.kind is Kind.AMEND else entry.seq
+        if entry.change is not None:
+            subject, seq = "account", entry.change.account_id
+        terms.update({(subject, *member, seq or 0): None for member in searchable(entry.metadata)})
+        if entry.kind is Kind.AMEND and entry.category is not None:
+            terms["category", "", entry.category, seq or 0] = None
+    names = ("subject", "key", "value", "seq")
+    return {name: [term[number] for term in terms] for number, name in enumerate(names)}
 
 
 def account_columns(accounts: Iterable[Account], entries: Iterable[Entry]) -> dict[str, list[Any]]:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 import uuid_utils.compat as uuid_utils
-from psycopg.errors import CheckViolation, UniqueViolation
+from psycopg.errors import CheckViolation, InvalidParameterValue, UniqueViolation
 
 from ledgerx import audit
 from ledgerx.audit import SYSTEM, Act, Author
@@ -68,7 +68,7 @@ class ApiClient(msgspec.Struct, frozen=True, kw_only=True):
 async def create_tenant(connection: Connection, name: str, *, time_zone: str = "UTC") -> UUID:
     """Make a tenant with an empty journal and return its id. `connection` is the schema owner's.
 
-    Raises `Conflict` when the name is taken and `InvalidField` when it is not one.
+    Raises `Conflict` when the name is taken and `InvalidField` when it is not one or Postgres knows no such time zone.
     """
     tenant_id = uuid_utils.uuid7()
     try:
@@ -79,6 +79,8 @@ async def create_tenant(connection: Connection, name: str, *, time_zone: str = "
             await connection.execute(_queries.insert_head, {"tenant_id": tenant_id, "hash": genesis(tenant_id)})
     except UniqueViolation:
         raise Conflict(f'there is a tenant named "{name}" already') from None
+    except InvalidParameterValue:
+        raise InvalidField(f'"{time_zone}" is not a time zone, such as Europe/Paris') from None
     except CheckViolation:
         raise InvalidField(f'"{name}" is not a name: a-z, 0-9, "-", "." and "/", at most 127 characters') from None
     return tenant_id

@@ -23,9 +23,10 @@ from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
+from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 
-PROJECTIONS = (BALANCES,)
+PROJECTIONS = (BALANCES, VOLUMES)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0

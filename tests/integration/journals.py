@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ledgerx import database as db
-from ledgerx.commands import AnyCommand, Direction, Hold, Line, OpenAccount, Post
+from ledgerx.commands import Amend, AnyCommand, Direction, Hold, Line, OpenAccount, Post
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
@@ -20,7 +20,8 @@ from ledgerx.outcomes import Recorded
 from ledgerx.tenancy import create_tenant
 from ledgerx_cli.roles import Database
 
-# What the balances and the marks of some tenants are, and what they have to be from the postings alone.
+_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+# What the projections of some tenants are, and what they have to be from the postings alone.
 _BALANCES = "SELECT * FROM ledgerx.balances WHERE tenant_id = ANY(%s) ORDER BY tenant_id, account_id"
 _EXPECTED_BALANCES = """
     SELECT tenant_id, account_id, coalesce(sum(amount) FILTER (WHERE layer = 0), 0),
@@ -39,6 +40,50 @@ _EXPECTED_MARKS = """
         WINDOW upto AS (PARTITION BY tenant_id, account_id ORDER BY seq, line)
     ) AS running WHERE postings %% 1000 = 0 ORDER BY tenant_id, account_id, seq, line
 """
+_VOLUMES = """
+    SELECT * FROM ledgerx.daily_volumes WHERE tenant_id = ANY(%s) AND postings <> 0
+    ORDER BY tenant_id, account_id, day, category
+"""
+_EXPECTED_VOLUMES = """
+    SELECT tenant_id, account_id, (coalesce(e.effective_at, recorded_at) AT TIME ZONE time_zone)::date AS day,
+        coalesce(CASE WHEN now.seq IS NULL THEN e.category ELSE now.category END, '') COLLATE "C" AS category,
+        sum(greatest(amount, 0)), sum(greatest(-amount, 0)), count(*)
+    FROM ledgerx.postings AS p JOIN ledgerx.entries AS e USING (tenant_id, seq) JOIN ledgerx.tenants USING (tenant_id)
+    LEFT JOIN LATERAL (
+        SELECT seq, category FROM ledgerx.entries
+        WHERE tenant_id = p.tenant_id AND target_seq = p.seq AND kind = 'amend' ORDER BY seq DESC LIMIT 1
+    ) AS now ON true
+    WHERE tenant_id = ANY(%s) AND layer = 0
+    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+"""
+_DATED_MARKS = _MARKS.replace("ledgerx.marks", "ledgerx.dated_marks")
+_EXPECTED_DATED_MARKS = _EXPECTED_MARKS.replace("= ANY(%s)", "= ANY(%s) AND effective_at IS NOT NULL")
+# What each block holds, and what it has to from the postings between its key and the next one's.
+_BLOCKS = """
+    SELECT tenant_id, account_id, effective_at, seq, line, postings, first_seq, last_seq, posted
+    FROM ledgerx.dated_blocks WHERE tenant_id = ANY(%s) ORDER BY 1, 2, 3, 4, 5
+"""
+_EXPECTED_BLOCKS = """
+    SELECT b.tenant_id, b.account_id, b.effective_at, b.seq, b.line, count(*), min(p.seq), max(p.seq), sum(p.amount)
+    FROM (
+        SELECT *, lead(ROW(effective_at, seq, line)) OVER (
+            PARTITION BY tenant_id, account_id ORDER BY effective_at, seq, line
+        ) AS ending
+        FROM ledgerx.dated_blocks
+    ) AS b
+    JOIN ledgerx.postings AS p ON p.tenant_id = b.tenant_id AND p.account_id = b.account_id
+        AND ROW(p.effective_at, p.seq, p.line) >= ROW(b.effective_at, b.seq, b.line)
+        AND (b.ending IS NULL OR ROW(p.effective_at, p.seq, p.line) < b.ending)
+    WHERE b.tenant_id = ANY(%s) AND p.effective_at IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+"""
+_PROJECTED = (
+    (_BALANCES, _EXPECTED_BALANCES),
+    (_MARKS, _EXPECTED_MARKS),
+    (_VOLUMES, _EXPECTED_VOLUMES),
+    (_DATED_MARKS, _EXPECTED_DATED_MARKS),
+    (_BLOCKS, _EXPECTED_BLOCKS),
+)
 
 
 class Journal:
@@ -60,8 +105,15 @@ class Journal:
         expires_at = datetime.now(UTC) + timedelta(seconds=expires_in_s)
         await self._record(Hold(**_request(), lines=lines, expires_at=expires_at))
 
+    async def amend(self, target: int, category: str | None) -> None:
+        """Move a transaction to a category."""
+        await self._record(Amend(**_request(), target=target, category=category))
+
     async def post(self, transactions: int, *, lines: int = 1) -> None:
-        """Record transactions as one batch, each with as many debits of `bank` and one credit of a user."""
+        """Record transactions as one batch, each with as many debits of `bank` and one credit of a user.
+
+        Two of three have an effective time of their own, before or after one another, and every other a category.
+        """
         await self._record(
             *(
                 Post(
@@ -70,6 +122,8 @@ class Journal:
                         *[Line("bank", Direction.DEBIT, "0.01")] * lines,
                         Line(f"users:{number % 5}", Direction.CREDIT, f"{lines / 100:.2f}"),
                     ),
+                    effective_at=_NOON + timedelta(hours=number * 31 % 48) if number % 3 else None,
+                    category="c" if number % 2 else None,
                 )
                 for number in range(transactions)
             )
@@ -111,7 +165,9 @@ async def new_journal(database: Database, engine: Engine) -> Journal:
 
 def ends(*journals: Journal) -> dict[tuple[UUID, str], int]:
     """The heads of the projections that hold all of `journals`."""
-    return {(journal.tenant_id, "balances"): journal.last for journal in journals}
+    return {
+        (journal.tenant_id, projection): journal.last for journal in journals for projection in ("balances", "volumes")
+    }
 
 
 def assert_projected(database: Database, *journals: Journal) -> None:
@@ -123,8 +179,8 @@ def assert_projected(database: Database, *journals: Journal) -> None:
         def rows(query: LiteralString) -> list[TupleRow]:
             return connection.execute(query, (tenant_ids,)).fetchall()
 
-        assert rows(_BALANCES) == rows(_EXPECTED_BALANCES)
-        assert rows(_MARKS) == rows(_EXPECTED_MARKS)
+        for projected, expected in _PROJECTED:
+            assert rows(projected) == rows(expected)
 
 
 def heads(database: Database) -> dict[tuple[UUID, str], int]:

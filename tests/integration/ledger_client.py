@@ -31,10 +31,12 @@ class Answer:
         return self.status, self.body.get("code") if isinstance(self.body, dict) else None
 
 
-async def new_tenant(database: Database, scopes: frozenset[Scope] = READ_WRITE) -> ClientCredentials:
+async def new_tenant(
+    database: Database, scopes: frozenset[Scope] = READ_WRITE, *, time_zone: str = "UTC"
+) -> ClientCredentials:
     """A tenant of a random name with one API client."""
     async with await connect(database.owner_url, application_name="test") as connection:
-        tenant_id = await create_tenant(connection, f"test/{secrets.token_hex(6)}")
+        tenant_id = await create_tenant(connection, f"test/{secrets.token_hex(6)}", time_zone=time_zone)
         return await create_client(connection, tenant_id, "test", scopes)
 
 

@@ -31,6 +31,8 @@ BODIES: dict[str, Any] = {
     "reverseTransaction": {},
     "updateAccount": {"frozen": False},
 }
+# A query for each route that has an id in its path and needs one.
+QUERIES = {"getStatement": "?from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z"}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,7 @@ async def test_what_another_tenant_has_is_not_found(
     api: ApiProcess, shared_database: Database, credentials: ClientCredentials, route: Route
 ) -> None:
     path = route.path.format_map(await furnish(api, shared_database, credentials))
+    path += QUERIES.get(str(route.handler.operation_id), "")
     takes_body = "data" in route.handler.parsed_fn_signature.parameters
     body = BODIES[str(route.handler.operation_id)] if takes_body else None
     stranger = (await new_tenant(shared_database)).tenant_id

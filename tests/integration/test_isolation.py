@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -27,11 +28,12 @@ from tests.unit.memory_ledger import NOON
 
 PEOPLE = ("users", "refresh_tokens", "password_tokens", "login_attempts", "api_client_secrets", "audit_log")
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
+PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks")
 TABLES = (*JOURNAL, *PEOPLE)
 READABLE = {
-    "owner": (*TABLES, "balances", "marks"),
-    "api": (*TABLES, "tenants", "balances", "marks"),
-    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", "balances", "marks"),
+    "owner": (*TABLES, "search_terms", *PROJECTED, "dated_tails"),
+    "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
+    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", *PROJECTED, "dated_tails"),
 }
 
 
@@ -43,7 +45,7 @@ def tenants(shared_database: Database) -> tuple[UUID, UUID]:
 
 async def _fill(database: Database) -> UUID:
     tenant_id = (await new_tenant(database)).tenant_id
-    commands: list[AnyCommand] = [opening("bank"), opening("user", min_balance="0"), transfer("k")]
+    commands: list[AnyCommand] = [opening("bank"), opening("user", min_balance="0"), transfer("k", metadata='{"a":1}')]
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
         await fill_people(connection, tenant_id)
@@ -55,6 +57,10 @@ async def _fill(database: Database) -> UUID:
         await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
         await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.daily_volumes VALUES (%s, 1, '2026-01-01', '', 1, 0, 1)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_blocks VALUES (%s, 1, now(), 3, 0, 1, 3, 3, 1, 0, 0)", key)
     return tenant_id
 
 
@@ -142,7 +148,7 @@ async def clients(api: ApiProcess, shared_database: Database) -> AsyncIterator[t
         client_of(api.base_url, await new_tenant(shared_database)) as other,
     ):
         await mine.open_account("private")
-        await mine.transfer("k", credit="private")
+        await mine.transfer("k", credit="private", category="secret", metadata={"secret": 1})
         yield mine, other
 
 
@@ -152,7 +158,10 @@ async def test_what_belongs_to_another_tenant_is_not_found(clients: tuple[Ledger
     for path in (
         "/v1/accounts/private",
         "/v1/accounts/private/balance",
+        "/v1/accounts/private/balance?effective_at=2100-01-01T00:00:00Z&as_of=2100-01-01T00:00:00Z",
         "/v1/accounts/private/postings",
+        "/v1/accounts/private/statement?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
+        "/v1/balance?account=private",
         f"/v1/transactions/{transaction['id']}",
     ):
         assert (await mine.get(path)).status == 200
@@ -163,6 +172,13 @@ async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, Ledg
     mine, other = clients
     assert (await other.get("/v1/transactions")).body["items"] == []
     assert [account["code"] for account in (await other.get("/v1/accounts")).body["items"]] == ["bank", "user"]
+    days = {"from": "2000-01-01", "to": "2009-01-01"}
+    assert (await other.get("/v1/summary", **days)).body["items"] == []
+    assert (await other.get("/v1/balance", prefix="private")).body["items"] == []
+    for query in ({"account": "private"}, {"prefix": "private"}, {"metadata": '{"secret":1}'}, {"category": "secret"}):
+        assert (await other.get("/v1/transactions", **query)).body["items"] == []
+        assert len((await mine.get("/v1/transactions", **query)).body["items"]) == 1
+    assert {one["debits"] for one in (await other.get("/v1/trial-balance")).body["items"]} <= {"0.00"}
     events = (await other.get("/v1/events")).body["items"]
     assert [event["subject"] for event in events] == ["accounts/bank", "accounts/user"]
     assert (await other.get("/v1/integrity")).body["sequence"] == 2
@@ -173,7 +189,8 @@ async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, Ledg
 async def test_keys_and_accounts_of_another_tenant_do_not_matter(clients: tuple[LedgerClient, LedgerClient]) -> None:
     mine, other = clients
     assert (await other.transfer("x", credit="private")).told == (422, "unknown_account")
-    first, again = await other.transfer("k"), await mine.transfer("k", credit="private")
+    secret: dict[str, Any] = {"category": "secret", "metadata": {"secret": 1}}
+    first, again = await other.transfer("k"), await mine.transfer("k", credit="private", **secret)
     assert first.status == again.status == 201
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"

@@ -33,6 +33,12 @@ async def test_a_tenant_is_found_by_its_name(owner: Connection) -> None:
         await find_tenant(owner, f"{name}/other")
 
 
+@pytest.mark.parametrize("time_zone", ["", "Mars/Olympus"])
+async def test_what_is_no_time_zone_is_refused(owner: Connection, time_zone: str) -> None:
+    with pytest.raises(InvalidField, match="time zone"):
+        await create_tenant(owner, f"team-a/{uuid4()}", time_zone=time_zone)
+
+
 @pytest.mark.parametrize("name", ["", "A", "-a", "a-", "a b", "a_b", "ä", "a" * 128, "a\n"])
 async def test_what_is_no_name_is_refused(owner: Connection, name: str) -> None:
     with pytest.raises(InvalidField):

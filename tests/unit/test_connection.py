@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -101,7 +102,10 @@ async def test_a_head_that_is_too_large_is_refused(connect: Connect) -> None:
 async def test_what_is_no_http_is_refused(connect: Connect) -> None:
     reader, writer = await connect()
     writer.write(b"\x16\x03\x01 hello\r\n\r\n")
-    assert (await closed(reader)).startswith(b"HTTP/1.1 400")
+    head, _, body = (await closed(reader)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "malformed"
     writer.close()
 
 

@@ -14,6 +14,7 @@ from ledgerx.state import POSTINGS_PER_MARK, Sums
 from ledgerx_streams.projections import columns
 from ledgerx_streams.projections.balances import Change, changes
 from ledgerx_streams.projections.marks import Mark, Tail, marks
+from ledgerx_streams.projections.volumes import Movement, movements
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -122,6 +123,18 @@ def test_marks_do_not_depend_on_how_the_journal_is_cut(
     for account_id, tail in tails.items():
         marked = [mark.postings for mark in passed if mark.account_id == account_id]
         assert marked == list(range(POSTINGS_PER_MARK, tail.postings + 1, POSTINGS_PER_MARK))
+
+
+def test_only_posted_lines_move_volumes_on_the_day_that_they_take_effect() -> None:
+    earlier = datetime(2025, 12, 31, tzinfo=UTC)
+    plain = entry(5, [posting(1, 100), posting(2, -100), posting(3, 7, Layer.PENDING_DEBIT)])
+    dated = msgspec.structs.replace(entry(6, [posting(1, -30)]), effective_at=earlier, category="rent")
+
+    assert movements([plain, entry(7, []), dated]) == [
+        Movement(1, NOW, "", 100, 0),
+        Movement(2, NOW, "", 0, 100),
+        Movement(1, earlier, "rent", 0, 30),
+    ]
 
 
 def test_marks_hold_the_sums_of_all_postings_up_to_them() -> None:

@@ -16,8 +16,9 @@ from ledgerx_api import idempotency, schemas
 from ledgerx_api.access import requires
 from ledgerx_api.asking import LedgerRequest, OptionalKey, ask, envelope
 from ledgerx_api.body import JsonBody
+from ledgerx_api.parameters import AccountCode
 from ledgerx_api.preconditions import IfMatch, etag, versions
-from ledgerx_api.routes.accounts import ACCOUNTS, ONE_ACCOUNT, AccountCode
+from ledgerx_api.routes.accounts import ACCOUNTS, ONE_ACCOUNT
 
 _WRITES: dict[str, Any] = {"return_dto": None, "tags": ["accounts"], **requires(Scope.LEDGER_WRITE)}
 

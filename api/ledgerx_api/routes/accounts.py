@@ -1,28 +1,28 @@
-"""Accounts, their balances and postings."""
+"""Accounts and their postings."""
 
 from typing import Annotated
 
-from litestar import Response, get
+from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
+from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
+from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.reading import (
     NEWEST,
     AccountRecord,
     read_account,
-    read_accounts,
-    read_balance,
     read_postings,
 )
+from ledgerx.search import AccountFilters, find_accounts
 from ledgerx.tenancy import Scope
-from ledgerx_api import paging, schemas
+from ledgerx_api import conditional, paging, schemas
 from ledgerx_api.access import requires
 from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit, Page
-from ledgerx_api.preconditions import etag
+from ledgerx_api.parameters import TEXT, AccountCode, MetadataFilter, Prefix
 
-AccountCode = Annotated[str, Parameter(max_length=255, description="The account's code.")]
 ACCOUNTS = "/v1/accounts"
 ONE_ACCOUNT = ACCOUNTS + "/{code:str}"
 
@@ -30,27 +30,42 @@ ONE_ACCOUNT = ACCOUNTS + "/{code:str}"
 def routes(pool: Pool) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @get(ACCOUNTS, tags=["accounts"], operation_id="listAccounts", **requires(Scope.LEDGER_READ))
+    @get(
+        ACCOUNTS,
+        tags=["accounts"],
+        operation_id="listAccounts",
+        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Account], "A page.")),
+    )
     async def list_accounts(
         request: LedgerRequest,
+        prefix: Prefix = None,
+        owner: Annotated[str | None, Parameter(pattern=TEXT, description="Of this owner.")] = None,
+        account_type: Annotated[AccountType | None, Parameter(query="type", description="Of this type.")] = None,
+        asset: Annotated[str | None, Parameter(pattern=TEXT, description="With this asset.")] = None,
+        status: Annotated[AccountStatus | None, Parameter(description="In this state.")] = None,
+        metadata: MetadataFilter = None,
         limit: Limit = None,
         cursor: CursorParameter = None,
-    ) -> Page[schemas.Account]:
-        """List accounts in the order of their codes."""
-        here = paging.start(ACCOUNTS, cursor, limit, first="", position=str)
-        found = await read_accounts(pool, request.user.tenant_id, after=here.position, limit=here.limit + 1)
-        return paging.page(here, found, schemas.account, lambda last: last.account.code)
+    ) -> ASGIResponse:
+        """List accounts in the order of their codes. With filters a page may be short and still have a next one."""
+        filters = AccountFilters(
+            prefix=prefix, owner=owner, type=account_type, asset=asset, status=status, metadata=metadata
+        )
+        here = paging.start_filtered(ACCOUNTS, cursor, limit, filters, first="", position=str)
+        filters, after = here.position
+        found = await find_accounts(pool, request.user.tenant_id, filters, after=after, limit=here.limit)
+        return conditional.answer(request, paging.filtered_page(here, found.items, schemas.account, found.following))
 
-    @get(ONE_ACCOUNT, tags=["accounts"], operation_id="getAccount", **requires(Scope.LEDGER_READ))
-    async def get_account(request: LedgerRequest, code: AccountCode) -> Response[schemas.Account]:
-        """Get an account."""
-        record = await read_account(pool, request.user.tenant_id, code)
-        return Response(schemas.account(record), headers=etag(record.account.seq))
-
-    @get(ONE_ACCOUNT + "/balance", tags=["accounts"], operation_id="getBalance", **requires(Scope.LEDGER_READ))
-    async def get_balance(request: LedgerRequest, code: AccountCode) -> schemas.AccountBalance:
-        """Get an account's balance, right at the entry `sequence` of the journal."""
-        return schemas.account_balance(await read_balance(pool, request.user.tenant_id, code))
+    @get(
+        ONE_ACCOUNT,
+        tags=["accounts"],
+        operation_id="getAccount",
+        **requires(Scope.LEDGER_READ, conditional.answers(schemas.Account, "The account.")),
+    )
+    async def get_account(request: LedgerRequest, code: AccountCode) -> ASGIResponse:
+        """Get an account. Its `ETag` is its version."""
+        found = schemas.account(await read_account(pool, request.user.tenant_id, code))
+        return conditional.answer(request, found, version=found.version)
 
     @get(
         ONE_ACCOUNT + "/postings",
@@ -75,4 +90,4 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
             here, found, lambda line: schemas.account_posting(line, scale), lambda last: (last.seq, last.line)
         )
 
-    return [list_accounts, get_account, get_balance, list_account_postings]
+    return [list_accounts, get_account, list_account_postings]

@@ -1,5 +1,6 @@
 """Transactions: recording them, and what ends, takes back and amends them."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import get, patch, post
@@ -10,13 +11,16 @@ from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
 from ledgerx.engine import Engine
-from ledgerx.reading import NEWEST, read_transaction, read_transactions
+from ledgerx.journal import Kind
+from ledgerx.reading import NEWEST, read_transaction
+from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import Scope
-from ledgerx_api import movements, paging, schemas
+from ledgerx_api import conditional, movements, paging, schemas
 from ledgerx_api.access import requires
 from ledgerx_api.asking import DryRun, LedgerRequest, OptionalKey, RequiredKey, answer_transaction, ask, envelope
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
+from ledgerx_api.parameters import TEXT, AmountFilter, MetadataFilter, OneAccount, Prefix, code_ranges, utc
 
 TRANSACTIONS = "/v1/transactions"
 _ONE = TRANSACTIONS + "/{transaction_id:int}"
@@ -94,19 +98,61 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         await ask(engine, request, movements.amend(transaction_id, data, **fields))
         return schemas.linked_transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
 
-    @get(TRANSACTIONS, tags=["transactions"], operation_id="listTransactions", **requires(Scope.LEDGER_READ))
+    @get(
+        TRANSACTIONS,
+        tags=["transactions"],
+        operation_id="listTransactions",
+        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Transaction], "A page.")),
+    )
     async def list_transactions(
-        request: LedgerRequest, limit: Limit = None, cursor: CursorParameter = None
-    ) -> Page[schemas.Transaction]:
-        """List transactions, newest first."""
-        here = paging.start(TRANSACTIONS, cursor, limit, first=NEWEST[0], position=int)
-        found = await read_transactions(pool, request.user.tenant_id, before=here.position, limit=here.limit + 1)
-        return paging.page(here, found, schemas.transaction, lambda last: last.seq)
+        request: LedgerRequest,
+        account: OneAccount = None,
+        prefix: Prefix = None,
+        category: Annotated[str | None, Parameter(pattern=TEXT, description="Of this category.")] = None,
+        kind: Annotated[Kind | None, Parameter(description="Of this kind.")] = None,
+        reference: Annotated[str | None, Parameter(pattern=TEXT, description="With this reference.")] = None,
+        metadata: MetadataFilter = None,
+        recorded_from: Annotated[datetime | None, Parameter(description="Recorded at or after this time.")] = None,
+        recorded_to: Annotated[datetime | None, Parameter(description="Recorded before this time.")] = None,
+        effective_from: Annotated[datetime | None, Parameter(description="In effect at or after this time.")] = None,
+        effective_to: Annotated[datetime | None, Parameter(description="In effect before this time.")] = None,
+        amount_from: AmountFilter = None,
+        amount_to: AmountFilter = None,
+        limit: Limit = None,
+        cursor: CursorParameter = None,
+    ) -> ASGIResponse:
+        """List transactions, newest first. With filters a page may be short, even empty, and still have a next one."""
+        code_ranges(account, prefix)
+        filters = TransactionFilters(
+            account=account,
+            prefix=prefix,
+            category=category,
+            kind=kind,
+            reference=reference,
+            metadata=metadata,
+            recorded_from=utc(recorded_from, "recorded_from"),
+            recorded_to=utc(recorded_to, "recorded_to"),
+            effective_from=utc(effective_from, "effective_from"),
+            effective_to=utc(effective_to, "effective_to"),
+            amount_from=amount_from,
+            amount_to=amount_to,
+        )
+        here = paging.start_filtered(TRANSACTIONS, cursor, limit, filters, first=NEWEST[0], position=int)
+        filters, before = here.position
+        found = await find_transactions(pool, request.user.tenant_id, filters, before=before, limit=here.limit)
+        shown = paging.filtered_page(here, found.items, schemas.transaction, found.following)
+        return conditional.answer(request, shown)
 
-    @get(_ONE, tags=["transactions"], operation_id="getTransaction", **requires(Scope.LEDGER_READ))
-    async def get_transaction(request: LedgerRequest, transaction_id: TransactionId) -> schemas.Transaction:
+    @get(
+        _ONE,
+        tags=["transactions"],
+        operation_id="getTransaction",
+        **requires(Scope.LEDGER_READ, conditional.answers(schemas.Transaction, "The transaction.")),
+    )
+    async def get_transaction(request: LedgerRequest, transaction_id: TransactionId) -> ASGIResponse:
         """Get a transaction with what became of it."""
-        return schemas.linked_transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
+        found = await read_transaction(pool, request.user.tenant_id, transaction_id)
+        return conditional.answer(request, schemas.linked_transaction(found))
 
     return [
         create_transaction,

@@ -116,6 +116,13 @@ WITH new_entries AS (
 UPDATE ledgerx.heads SET seq = %(head_seq)s, hash = %(head_hash)s, recorded_at = %(head_recorded_at)s
 WHERE tenant_id = %(tenant_id)s;
 
+-- name: insert_search_terms
+-- What the transactions and accounts of a batch can be found by from now on.
+INSERT INTO ledgerx.search_terms (tenant_id, subject, key, value, seq)
+SELECT %(tenant_id)s, batch.*
+FROM unnest(%(subject)b::text [], %(key)b::text [], %(value)b::text [], %(seq)b::bigint []) AS batch
+ON CONFLICT ON CONSTRAINT search_terms_pkey DO NOTHING;
+
 -- name: upsert_accounts
 -- Accounts opened or changed by a batch, as its account entries left them.
 INSERT INTO ledgerx.accounts (

@@ -80,22 +80,6 @@ SELECT account_id, code, asset, scale, type, status, min_balance, max_balance, s
 FROM ledgerx.accounts
 WHERE tenant_id = %(tenant_id)s AND code = %(code)s;
 
--- name: accounts_page
--- Accounts in the order of their codes, after a code.
-SELECT account_id, code, asset, scale, type, status, min_balance, max_balance, seq, owner, metadata, opened_at
-FROM ledgerx.accounts
-WHERE tenant_id = %(tenant_id)s AND code > %(after)s
-ORDER BY code
-LIMIT %(limit)s;
-
--- name: transactions_page
--- The numbers of the newest transactions before a number.
-SELECT seq FROM ledgerx.entries
-WHERE tenant_id = %(tenant_id)s AND seq < %(before)s
-    AND kind IN ('post', 'hold', 'capture', 'release', 'expire', 'reverse')
-ORDER BY seq DESC
-LIMIT %(limit)s;
-
 -- name: account_postings_page
 -- An account's newest lines before a line, with the sums just after the first of them. The sums are those of the
 -- nearest mark at or below that line and of the lines from there on.

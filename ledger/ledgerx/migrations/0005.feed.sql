@@ -1,5 +1,5 @@
 -- The event feed reads the outbox by the journal's numbers, and old partitions of the outbox are dropped.
--- depends: 0005.quotas
+-- depends: 0004.quotas
 
 SET ROLE ledgerx_owner;
 

@@ -1,5 +1,5 @@
 -- Holds, reversals and amendments; accounts that can be changed and have an owner.
--- depends: 0006.feed
+-- depends: 0005.feed
 
 SET ROLE ledgerx_owner;
 

@@ -1,0 +1,121 @@
+"""Balances: of one account, now or at any point of both times, and of many accounts at once.
+
+Each is one statement: true at one entry of the journal, however far behind the streams are.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from ledgerx import rows
+from ledgerx.codes import EVERY_CODE, CodeRange
+from ledgerx.database import Pool, Queries
+from ledgerx.errors import NotFound
+from ledgerx.journal import AccountType
+from ledgerx.reading import fetch
+from ledgerx.state import Balance, Sums, balance
+
+_queries = Queries("ledgerx", "sql/balances.sql")
+_reading = Queries("ledgerx", "sql/reading.sql")
+
+
+class BalanceAt(msgspec.Struct, frozen=True, kw_only=True):
+    """An account's balance, true at the entry `seq` recorded at `recorded_at`; 0 and None before the first entry."""
+
+    code: str
+    asset: str
+    scale: int
+    balance: Balance
+    seq: int
+    recorded_at: datetime | None
+
+
+class Total(msgspec.Struct, frozen=True, kw_only=True):
+    """The sums of a number of accounts of one asset and type.
+
+    `debits` are the posted balances of those that stand on the debit side, summed; `debits - sums.posted` those of the
+    others.
+    """
+
+    asset: str
+    scale: int
+    type: AccountType
+    accounts: int
+    sums: Sums
+    debits: int
+
+    @property
+    def credits(self) -> int:
+        """The posted balances of the accounts that stand on the credit side."""
+        return self.debits - self.sums.posted
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """Totals by asset and type, in that order, true at the entry `seq` recorded at `recorded_at`."""
+
+    seq: int
+    recorded_at: datetime
+    totals: Sequence[Total]
+
+
+async def read_balance(pool: Pool, tenant_id: UUID, code: str) -> BalanceAt:
+    """The balance of an account at the journal's head. Raises `NotFound`."""
+    found = await fetch(pool, tenant_id, _reading.sums, codes=[code])
+    if not found:
+        raise NotFound(f'there is no account "{code}"')
+    _, code, account_type, scale, asset, seq, recorded_at, *sums = found[0]
+    return BalanceAt(
+        code=code,
+        asset=asset,
+        scale=scale,
+        balance=balance(rows.sums(*sums), AccountType(account_type)),
+        seq=seq,
+        recorded_at=recorded_at,
+    )
+
+
+async def read_balance_at(
+    pool: Pool, tenant_id: UUID, code: str, *, as_of: datetime | None = None, effective_at: datetime | None = None
+) -> BalanceAt:
+    """The balance of an account, of what was recorded by `as_of` and takes effect by `effective_at`.
+
+    Both times are inclusive, and None does not restrict. Raises `NotFound`.
+    """
+    found = await fetch(pool, tenant_id, _queries.balance_at, code=code, as_of=as_of, effective_at=effective_at)
+    if not found:
+        raise NotFound(f'there is no account "{code}"')
+    code, asset, scale, account_type, posted, pending_debit, pending_credit, seq, recorded_at = found[0]
+    return BalanceAt(
+        code=code,
+        asset=asset,
+        scale=scale,
+        balance=balance(rows.sums(posted, pending_debit, pending_credit), AccountType(account_type)),
+        seq=seq,
+        recorded_at=recorded_at,
+    )
+
+
+async def read_totals(pool: Pool, tenant_id: UUID, ranges: Sequence[CodeRange] = EVERY_CODE) -> Totals:
+    """The totals of the accounts with codes in `ranges`, at the journal's head."""
+    found = await fetch(
+        pool, tenant_id, _queries.totals, lows=[one.low for one in ranges], highs=[one.high for one in ranges]
+    )
+    seq, recorded_at = found[0][:2]
+    return Totals(
+        seq=seq,
+        recorded_at=recorded_at,
+        totals=[
+            Total(
+                asset=asset,
+                scale=scale,
+                type=AccountType(account_type),
+                accounts=accounts,
+                sums=rows.sums(*sums),
+                debits=int(debits),
+            )
+            for _, _, asset, scale, account_type, accounts, debits, *sums in found
+            if asset is not None
+        ],
+    )

@@ -1,0 +1,218 @@
+"""Lists of transactions and accounts with any combination of filters, in bounded work a page.
+
+A page looks at no more than `LOOKS` rows and may therefore hold fewer items than asked for, even none, and still have
+a next one. Transactions are looked for by whichever index reaches furthest back with the same number of rows: the rows
+of the others are more, and between them.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from ledgerx import rows
+from ledgerx.codes import EVERY_CODE, CodeRange, below, exactly
+from ledgerx.database import Connection, Pool, Queries, tenant_scope
+from ledgerx.journal import AccountStatus, AccountType, Entry, Kind
+from ledgerx.metadata import wanted_members
+from ledgerx.reading import AccountRecord, account_record, fetch
+
+LOOKS = 2_000
+# In one look, after the first.
+_LOOKS_AT_ONCE = 500
+# A prefix with more accounts is not looked for by its accounts, nor metadata of more by theirs.
+_MAX_ACCOUNTS = 100
+_MAX_CODES = 1_000
+
+_queries = Queries("ledgerx", "sql/search.sql")
+T = TypeVar("T")
+P = TypeVar("P")
+
+
+AMOUNT = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
+Amount = Annotated[str, msgspec.Meta(pattern=AMOUNT)]
+
+
+class TransactionFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What transactions are asked for; None asks for nothing.
+
+    `metadata` is a JSON object whose members the transaction's has to have. Times are from the first to before the
+    second, amounts in units of the asset and inclusive; accounts and amounts are those of one posting.
+    """
+
+    account: str | None = None
+    prefix: str | None = None
+    category: str | None = None
+    kind: Kind | None = None
+    reference: str | None = None
+    metadata: str | None = None
+    recorded_from: datetime | None = None
+    recorded_to: datetime | None = None
+    effective_from: datetime | None = None
+    effective_to: datetime | None = None
+    amount_from: Amount | None = None
+    amount_to: Amount | None = None
+
+
+class AccountFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What accounts are asked for; None asks for nothing. `metadata` is as in `TransactionFilters`."""
+
+    prefix: str | None = None
+    owner: str | None = None
+    type: AccountType | None = None
+    asset: str | None = None
+    status: AccountStatus | None = None
+    metadata: str | None = None
+
+
+class Found(msgspec.Struct, Generic[T, P], frozen=True):
+    """What a page holds, and the position that the next one begins at; None after the last."""
+
+    items: Sequence[T]
+    following: P | None
+
+
+async def find_transactions(
+    pool: Pool, tenant_id: UUID, filters: TransactionFilters, *, before: int, limit: int
+) -> Found[Entry, int]:
+    """At most `limit` transactions that fit `filters`, newest first, from the newest before the number `before`.
+
+    Raises `InvalidField` for metadata that cannot be searched for.
+    """
+    ranges = _ranges(filters)
+    members = wanted_members(filters.metadata) if filters.metadata is not None else []
+    conditions = {
+        "lows": None if ranges is None else [one.low for one in ranges],
+        "highs": None if ranges is None else [one.high for one in ranges],
+        "kind": filters.kind,
+        "reference": filters.reference,
+        "category": filters.category,
+        "metadata": filters.metadata,
+        "effective_from": filters.effective_from,
+        "effective_to": filters.effective_to,
+        "amount_from": filters.amount_from,
+        "amount_to": filters.amount_to,
+    }
+    fitting: list[int] = []
+    async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
+        search = _Search(connection, tenant_id)
+        after, before = await search.bounds(filters, before)
+        drivers = await search.drivers(filters, ranges, members)
+        looked, at_once, more = 0, limit + 1, True
+        while more and looked < LOOKS and len(fitting) <= limit:
+            seqs = await search.look(drivers, before=before, after=after, limit=at_once)
+            fitting += await search.column(
+                _queries.fitting_transactions, {**conditions, "seqs": seqs, "limit": limit + 1 - len(fitting)}
+            )
+            looked += len(seqs)
+            more = len(seqs) == at_once
+            before = seqs[-1] if seqs else before
+            at_once = _LOOKS_AT_ONCE
+        entries = await rows.read_amended(connection, tenant_id, fitting[:limit])
+    if len(fitting) > limit:
+        return Found(entries[::-1], fitting[limit - 1])
+    return Found(entries[::-1], before if more else None)
+
+
+async def find_accounts(
+    pool: Pool, tenant_id: UUID, filters: AccountFilters, *, after: str, limit: int
+) -> Found[AccountRecord, str]:
+    """At most `limit` accounts that fit `filters` in the order of their codes, from the first after the code `after`.
+
+    Raises `InvalidField` for metadata that cannot be searched for.
+    """
+    ranges: Sequence[CodeRange] = EVERY_CODE if filters.prefix is None else below(filters.prefix)
+    few: list[tuple[Any, dict[str, Any]]] = []
+    if filters.owner is not None:
+        few.append((_queries.codes_of_owner, {"owner": filters.owner}))
+    if filters.metadata is not None:
+        key, value = wanted_members(filters.metadata)[0]
+        few.append((_queries.codes_with_metadata, {"key": key, "value": value}))
+    for query, parameters in few:
+        found = await fetch(pool, tenant_id, query, limit=_MAX_CODES + 1, **parameters)
+        if len(found) <= _MAX_CODES:
+            ranges = [one for (code,) in found for one in exactly(code) if any(code in range_ for range_ in ranges)]
+    found = await fetch(
+        pool,
+        tenant_id,
+        _queries.accounts_in_order,
+        lows=[one.low for one in ranges],
+        highs=[one.high for one in ranges],
+        after=after,
+        looks=LOOKS,
+        limit=limit + 1,
+        type=filters.type,
+        asset=filters.asset,
+        status=filters.status,
+        owner=filters.owner,
+        metadata=filters.metadata,
+    )
+    last_looked, more = found[0][:2]
+    records = [account_record(row[2:]) for row in found if row[2] is not None]
+    if len(records) > limit:
+        return Found(records[:limit], records[limit - 1].account.code)
+    return Found(records, last_looked if more else None)
+
+
+class _Search:
+    """The statements of one page, on a connection that stands in the tenant's scope."""
+
+    def __init__(self, connection: Connection, tenant_id: UUID) -> None:
+        self._connection = connection
+        self._tenant_id = tenant_id
+
+    async def column(self, query: Any, parameters: Mapping[str, Any]) -> list[int]:
+        """The first column of what a query finds."""
+        cursor = await self._connection.execute(query, {"tenant_id": self._tenant_id, **parameters}, binary=True)
+        return [row[0] for row in await cursor.fetchall()]
+
+    async def bounds(self, filters: TransactionFilters, before: int) -> tuple[int, int]:
+        """The numbers that the transactions of the recorded range lie between."""
+        if filters.recorded_from is None and filters.recorded_to is None:
+            return 0, before
+        cursor = await self._connection.execute(
+            _queries.recorded_between,
+            {
+                "tenant_id": self._tenant_id,
+                "recorded_from": filters.recorded_from,
+                "recorded_to": filters.recorded_to,
+            },
+        )
+        [(first, last)] = await cursor.fetchall()
+        return first, before if filters.recorded_to is None else min(before, last + 1)
+
+    async def drivers(
+        self, filters: TransactionFilters, ranges: Sequence[CodeRange] | None, members: Sequence[tuple[str, str]]
+    ) -> list[tuple[Any, dict[str, Any]]]:
+        """The queries that each find, by an index, a superset of the transactions asked for."""
+        drivers: list[tuple[Any, dict[str, Any]]] = [
+            (_queries.newest_with_metadata, {"key": key, "value": value}) for key, value in members
+        ]
+        if filters.reference is not None:
+            drivers.append((_queries.newest_with_reference, {"reference": filters.reference}))
+        if filters.category is not None:
+            drivers.append((_queries.newest_of_category, {"category": filters.category}))
+        if ranges is not None:
+            wanted = {
+                "lows": [one.low for one in ranges],
+                "highs": [one.high for one in ranges],
+                "limit": _MAX_ACCOUNTS + 1,
+            }
+            account_ids = await self.column(_queries.accounts_in_ranges, wanted)
+            if len(account_ids) <= _MAX_ACCOUNTS:
+                drivers.append((_queries.newest_of_accounts, {"account_ids": account_ids}))
+        return drivers or [(_queries.newest_entries, {})]
+
+    async def look(self, drivers: Sequence[tuple[Any, dict[str, Any]]], **page: int) -> list[int]:
+        """The numbers that the driver finds which reaches furthest back; fewer than `limit` are its last."""
+        found = [await self.column(query, {**parameters, **page}) for query, parameters in drivers]
+        full = page["limit"]
+        return min(found, key=lambda seqs: (len(seqs) == full, seqs[-1] if len(seqs) == full else len(seqs)))
+
+
+def _ranges(filters: TransactionFilters) -> Sequence[CodeRange] | None:
+    if filters.account is not None:
+        return exactly(filters.account)
+    return None if filters.prefix is None else below(filters.prefix)

@@ -1,0 +1,188 @@
+-- Lists with filters. Each look reads a bounded number of rows of one index, newest first, and the filters are tried on
+-- those: under row-level security most of them could not be index conditions anyway. What is equal stands in a range of
+-- rows where the planner could otherwise read the primary key backwards and filter.
+
+-- name: recorded_between
+-- The numbers of the last entries before two moments.
+SELECT
+    ledgerx.last_seq_at(%(tenant_id)s, %(recorded_from)s::timestamptz - interval '1 microsecond'),
+    ledgerx.last_seq_at(%(tenant_id)s, %(recorded_to)s::timestamptz - interval '1 microsecond');
+
+-- name: accounts_in_ranges
+-- At most so many accounts with codes in ranges.
+SELECT a.account_id
+FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
+CROSS JOIN LATERAL (
+    SELECT account_id FROM ledgerx.accounts
+    WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high
+    ORDER BY code
+    LIMIT %(limit)s
+) AS a
+LIMIT %(limit)s;
+
+-- name: newest_entries
+-- The newest entries between two numbers.
+SELECT seq FROM ledgerx.entries
+WHERE tenant_id = %(tenant_id)s AND seq < %(before)s AND seq > %(after)s
+ORDER BY seq DESC
+LIMIT %(limit)s;
+
+-- name: newest_of_accounts
+-- The newest entries with postings of accounts.
+SELECT DISTINCT p.seq
+FROM unnest(%(account_ids)b::bigint []) AS wanted (account_id)
+CROSS JOIN LATERAL (
+    SELECT DISTINCT account_id, seq FROM ledgerx.postings
+    WHERE tenant_id = %(tenant_id)s
+        AND (account_id, seq) < (wanted.account_id, %(before)s::bigint)
+        AND (account_id, seq) > (wanted.account_id, %(after)s::bigint)
+    ORDER BY account_id DESC, seq DESC
+    LIMIT %(limit)s
+) AS p
+ORDER BY p.seq DESC
+LIMIT %(limit)s;
+
+-- name: newest_with_reference
+-- The newest entries with a reference.
+SELECT seq FROM ledgerx.entries
+WHERE tenant_id = %(tenant_id)s
+    AND reference IS NOT NULL
+    AND (reference, seq) < (%(reference)s, %(before)s::bigint) AND (reference, seq) > (%(reference)s, %(after)s::bigint)
+ORDER BY reference DESC, seq DESC
+LIMIT %(limit)s;
+
+-- name: newest_of_category
+-- The newest transactions that are or were of a category, given at first or by an amendment.
+SELECT e.seq
+FROM (
+    (
+        SELECT seq FROM ledgerx.entries
+        WHERE tenant_id = %(tenant_id)s AND category IS NOT NULL
+            AND (category, seq) < (%(category)s, %(before)s::bigint)
+            AND (category, seq) > (%(category)s, %(after)s::bigint)
+        ORDER BY category DESC, seq DESC
+        LIMIT %(limit)s
+    )
+    UNION
+    (
+        SELECT seq FROM ledgerx.search_terms
+        WHERE tenant_id = %(tenant_id)s AND subject = 'category' AND key = '' AND value = %(category)s
+            AND seq < %(before)s AND seq > %(after)s
+        ORDER BY seq DESC
+        LIMIT %(limit)s
+    )
+) AS e
+ORDER BY e.seq DESC
+LIMIT %(limit)s;
+
+-- name: newest_with_metadata
+-- The newest transactions that have or had a member of metadata.
+SELECT seq FROM ledgerx.search_terms
+WHERE tenant_id = %(tenant_id)s AND subject = 'transaction' AND key = %(key)s AND value = %(value)s
+    AND seq < %(before)s AND seq > %(after)s
+ORDER BY seq DESC
+LIMIT %(limit)s;
+
+-- name: codes_with_metadata
+-- At most so many codes of accounts that have or had a member of metadata.
+SELECT a.code
+FROM (
+    SELECT seq FROM ledgerx.search_terms
+    WHERE tenant_id = %(tenant_id)s AND subject = 'account' AND key = %(key)s AND value = %(value)s
+    ORDER BY seq
+    LIMIT %(limit)s
+) AS found
+CROSS JOIN LATERAL (
+    SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = found.seq OFFSET 0
+) AS a;
+
+-- name: codes_of_owner
+-- At most so many codes of an owner's accounts.
+SELECT code FROM ledgerx.accounts
+WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, '')
+    AND (owner, code) < (%(owner)s, chr(127))
+ORDER BY owner, code
+LIMIT %(limit)s;
+
+-- name: fitting_transactions
+-- Those of the entries with these numbers that are transactions and fit all filters as they are now, newest first.
+-- Accounts and amounts are asked of one posting together.
+SELECT e.seq
+FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
+CROSS JOIN LATERAL (
+    SELECT
+        seq, kind, reference, category, metadata,
+        CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
+    FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq
+    OFFSET 0
+) AS e
+LEFT JOIN LATERAL (
+    SELECT seq, category, metadata FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
+    ORDER BY seq DESC
+    LIMIT 1
+) AS amended ON true
+CROSS JOIN LATERAL (
+    SELECT
+        CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category END AS category,
+        CASE WHEN amended.seq IS NULL THEN e.metadata ELSE amended.metadata END AS metadata
+) AS now
+CROSS JOIN LATERAL (
+    SELECT p.seq
+    FROM (
+        SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = e.seq OFFSET 0
+    ) AS p
+    CROSS JOIN LATERAL (
+        SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
+    ) AS a
+    WHERE
+        (
+            %(lows)b::text [] IS NULL OR EXISTS (
+                SELECT FROM unnest(%(lows)b::text [], %(highs)b::text []) AS range (low, high)
+                WHERE a.code >= range.low AND a.code < range.high
+            )
+        )
+        AND (%(amount_from)s::numeric IS NULL OR abs(p.amount) >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
+        AND (%(amount_to)s::numeric IS NULL OR abs(p.amount) <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
+    LIMIT 1
+) AS line
+WHERE (%(kind)s::text IS NULL OR e.kind = %(kind)s)
+    AND (%(reference)s::text IS NULL OR e.reference = %(reference)s)
+    AND (%(category)s::text IS NULL OR now.category = %(category)s)
+    AND (%(metadata)s::jsonb IS NULL OR now.metadata::jsonb @> %(metadata)s::jsonb)
+    AND (%(effective_from)s::timestamptz IS NULL OR e.at >= %(effective_from)s)
+    AND (%(effective_to)s::timestamptz IS NULL OR e.at < %(effective_to)s)
+ORDER BY e.seq DESC
+LIMIT %(limit)s;
+
+-- name: accounts_in_order
+-- So many accounts after a code in the order of their codes, in ranges, and of these the ones that fit; each row begins
+-- with the last code looked at and whether there may be more.
+WITH looked AS (
+    SELECT a.*
+    FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
+    CROSS JOIN LATERAL (
+        SELECT * FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND code > %(after)s
+        ORDER BY code
+        LIMIT %(looks)s
+    ) AS a
+    ORDER BY a.code
+    LIMIT %(looks)s
+), fitting AS (
+    SELECT * FROM looked
+    WHERE (%(type)s::text IS NULL OR type = %(type)s)
+        AND (%(asset)s::text IS NULL OR asset = %(asset)s)
+        AND (%(status)s::text IS NULL OR status = %(status)s)
+        AND (%(owner)s::text IS NULL OR owner = %(owner)s)
+        AND (%(metadata)s::jsonb IS NULL OR metadata::jsonb @> %(metadata)s::jsonb)
+    ORDER BY code
+    LIMIT %(limit)s
+)
+SELECT
+    edge.code, edge.looks = %(looks)s, f.account_id, f.code, f.asset, f.scale, f.type, f.status, f.min_balance,
+    f.max_balance, f.seq, f.owner, f.metadata, f.opened_at
+FROM (SELECT max(code) AS code, count(*) AS looks FROM looked) AS edge
+LEFT JOIN fitting AS f ON true
+ORDER BY f.code;

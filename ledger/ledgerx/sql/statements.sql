@@ -1,0 +1,141 @@
+-- An account's lines of a period by time of effect or by time of recording. `dated` postings have an effective time of
+-- their own. Periods are from the first moment to before the second.
+
+-- name: boundaries
+-- The account, the entry that the statement is true at (the head, or that of the pages before), opening and closing.
+SELECT
+    a.account_id, a.code, a.asset, a.scale, a.type, known.seq,
+    opening.posted, opening.pending_debit, opening.pending_credit,
+    closing.posted, closing.pending_debit, closing.pending_credit
+FROM ledgerx.accounts AS a
+CROSS JOIN LATERAL (
+    SELECT
+        CASE WHEN %(seq)s::bigint IS NULL THEN seq ELSE least(seq, %(seq)s) END AS seq,
+        %(since)s::timestamptz - interval '1 microsecond' AS before_begin,
+        %(until)s::timestamptz - interval '1 microsecond' AS before_end
+    FROM ledgerx.heads
+    WHERE tenant_id = %(tenant_id)s
+    OFFSET 0
+) AS known
+CROSS JOIN LATERAL (
+    SELECT
+        CASE WHEN %(by_effect)s THEN known.before_begin END AS begin_effect,
+        CASE WHEN %(by_effect)s THEN known.before_end END AS end_effect,
+        CASE
+            WHEN %(by_effect)s THEN known.seq
+            ELSE least(known.seq, ledgerx.last_seq_at(%(tenant_id)s, known.before_begin))
+        END AS begin_seq,
+        CASE
+            WHEN %(by_effect)s THEN known.seq
+            ELSE least(known.seq, ledgerx.last_seq_at(%(tenant_id)s, known.before_end))
+        END AS end_seq
+    OFFSET 0
+) AS at
+CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, at.begin_effect, at.begin_seq) AS opening
+CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, at.end_effect, at.end_seq) AS closing
+WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s;
+
+-- name: lines_by_recording
+-- The next lines of the period in the order of recording.
+SELECT
+    p.seq, p.line, p.layer, p.amount, e.kind, e.recorded_at, e.effective_at, e.reference, e.category, e.description
+FROM (
+    SELECT
+        ledgerx.last_seq_at(tenant_id, %(since)s::timestamptz - interval '1 microsecond') AS earlier,
+        ledgerx.last_seq_at(tenant_id, %(until)s::timestamptz - interval '1 microsecond') AS last
+    FROM ledgerx.heads
+    WHERE tenant_id = %(tenant_id)s
+    OFFSET 0
+) AS bounds
+CROSS JOIN LATERAL (
+    SELECT seq, line, layer, amount
+    FROM ledgerx.postings
+    WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND seq > bounds.earlier
+        AND seq <= least(bounds.last, %(seq)s::bigint)
+        AND (seq, line) > (%(after_seq)s::bigint, %(after_line)s::smallint)
+    ORDER BY seq, line
+    LIMIT %(limit)s
+) AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = p.seq OFFSET 0
+) AS e
+ORDER BY p.seq, p.line;
+
+-- name: lines_by_effect
+-- The next lines of the period in the order of effect. At most `looks` postings are looked at for those that are not
+-- dated; where these are used up, the lines reach no further than the last of them, the edge.
+WITH bounds AS (
+    SELECT
+        ledgerx.last_seq_at(tenant_id, %(until)s::timestamptz - interval '1 microsecond') AS last,
+        ledgerx.last_seq_at(tenant_id, %(after_at)s::timestamptz - interval '1 microsecond') AS earlier,
+        ledgerx.last_seq_at(tenant_id, %(after_at)s::timestamptz) AS through
+    FROM ledgerx.heads
+    WHERE tenant_id = %(tenant_id)s
+    OFFSET 0
+), looked AS (
+    SELECT p.*, e.recorded_at
+    FROM bounds
+    CROSS JOIN LATERAL (
+        SELECT seq, line, layer, amount, effective_at
+        FROM ledgerx.postings
+        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s
+            AND seq <= least(bounds.last, %(seq)s::bigint)
+            AND (seq, line) > (
+                -- What was recorded at the very time of the last line comes after it if its number does.
+                CASE
+                    WHEN %(after_seq)s::bigint > bounds.through THEN bounds.through
+                    WHEN %(after_seq)s::bigint > bounds.earlier THEN %(after_seq)s::bigint
+                    ELSE bounds.earlier
+                END,
+                CASE
+                    WHEN %(after_seq)s::bigint > bounds.through THEN 32767::smallint
+                    WHEN %(after_seq)s::bigint > bounds.earlier THEN %(after_line)s::smallint
+                    ELSE 32767::smallint
+                END
+            )
+        ORDER BY seq, line
+        LIMIT %(looks)s
+    ) AS p
+    CROSS JOIN LATERAL (
+        SELECT recorded_at FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = p.seq OFFSET 0
+    ) AS e
+), size AS (
+    SELECT count(*) AS looks FROM looked
+), edge AS (
+    SELECT looked.recorded_at AS at, looked.seq, looked.line
+    FROM size
+    INNER JOIN looked ON size.looks = %(looks)s
+    ORDER BY looked.seq DESC, looked.line DESC
+    LIMIT 1
+), lines AS (
+    SELECT seq, line, layer, amount, recorded_at AS at FROM looked WHERE effective_at IS NULL
+    UNION ALL
+    SELECT p.seq, p.line, p.layer, p.amount, p.effective_at
+    FROM (
+        SELECT seq, line, layer, amount, effective_at
+        FROM ledgerx.postings
+        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND effective_at IS NOT NULL
+            AND (effective_at, seq, line)
+                > (%(after_at)s::timestamptz, %(after_seq)s::bigint, %(after_line)s::smallint)
+            AND effective_at < %(until)s::timestamptz AND seq <= %(seq)s
+        ORDER BY effective_at, seq, line
+        LIMIT %(limit)s
+    ) AS p
+), page AS (
+    SELECT lines.*
+    FROM lines
+    LEFT JOIN edge ON true
+    WHERE edge.seq IS NULL OR (lines.at, lines.seq, lines.line) <= (edge.at, edge.seq, edge.line)
+    ORDER BY lines.at, lines.seq, lines.line
+    LIMIT %(limit)s
+)
+SELECT
+    page.seq, page.line, page.layer, page.amount, e.kind, e.recorded_at, e.effective_at, e.reference, e.category,
+    e.description, edge.at, edge.seq, edge.line
+FROM size
+LEFT JOIN edge ON size.looks = %(looks)s
+LEFT JOIN page ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = page.seq OFFSET 0
+) AS e ON true
+ORDER BY page.at, page.seq, page.line;

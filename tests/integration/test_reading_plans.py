@@ -1,0 +1,108 @@
+"""What reads cost on an account with many postings: index look-ups, and a bounded number of rows."""
+
+import asyncio
+from datetime import date, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+import pytest
+
+from ledgerx import database as db
+from ledgerx.database import Queries, tenant_scope
+from ledgerx_cli.roles import Database
+from tests.integration.large_journal import FIRST_AT, USERS, make_large_journal
+
+TRANSACTIONS = 24_000
+LAST = USERS + 1 + TRANSACTIONS
+MIDDLE = FIRST_AT + timedelta(minutes=LAST // 2)
+BALANCES = Queries("ledgerx", "sql/balances.sql")
+READING = Queries("ledgerx", "sql/reading.sql")
+SEARCH = Queries("ledgerx", "sql/search.sql")
+STATEMENTS = Queries("ledgerx", "sql/statements.sql")
+SUMMARIES = Queries("ledgerx", "sql/summaries.sql")
+
+# Marks and blocks are at most a thousand postings apart; a search by halves takes some 20 steps.
+TIME_TRAVEL = 3 * 1_000 + 3 * 20 + 100
+PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
+PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
+LINES = {**PERIOD, "account_id": 1, "seq": LAST, "after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51}
+FITTING: dict[str, Any] = {
+    **dict.fromkeys(("kind", "reference", "category", "metadata", "effective_from", "effective_to")),
+    **dict.fromkeys(("amount_from", "amount_to", "lows", "highs")),
+}
+SUMMED = {
+    "since": date(2100, 1, 9),
+    "until": date(2100, 1, 12),
+    "by_category": True,
+    "by_account": False,
+    "period": "day",
+}
+ONE_USER = {"lows": ["users:7"], "highs": ["users:7\x01"]}
+
+
+@pytest.fixture(scope="module")
+def tenant(shared_database: Database) -> UUID:
+    """Of the 24,000 lines of `bank` every other is dated."""
+    return asyncio.run(make_large_journal(shared_database, "large/plans", transactions=TRANSACTIONS, dated=2))
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters", "most_rows"),
+    [
+        (READING.sums, {"codes": ["bank"]}, 10),
+        (BALANCES.balance_at, {"code": "bank", "as_of": MIDDLE, "effective_at": None}, 1_000 + 30),
+        (BALANCES.balance_at, {"code": "bank", "as_of": None, "effective_at": MIDDLE}, TIME_TRAVEL),
+        (BALANCES.balance_at, {"code": "users:7", "as_of": None, "effective_at": MIDDLE}, 200),
+        (BALANCES.totals, ONE_USER, 10),
+        (STATEMENTS.boundaries, {"code": "bank", "seq": None, "by_effect": True, **PERIOD}, 2 * TIME_TRAVEL),
+        (STATEMENTS.boundaries, {"code": "bank", "seq": None, "by_effect": False, **PERIOD}, 2 * 1_030),
+        (STATEMENTS.lines_by_recording, {**LINES}, 250),
+        (STATEMENTS.lines_by_effect, {**LINES, "looks": 102}, 550),
+        (SUMMARIES.summary, {**SUMMED, **ONE_USER, "limit": 10_001}, 100),
+        (SUMMARIES.summary, {**SUMMED, "lows": None, "highs": None, "limit": 10_001}, 4 * 3 * 1_500 * 2),
+        (SEARCH.recorded_between, {"recorded_from": MIDDLE, "recorded_to": MIDDLE}, 50),
+        (SEARCH.accounts_in_ranges, {"lows": ["users:"], "highs": ["users;"], "limit": 101}, 101),
+        (SEARCH.newest_entries, PAGE, 51),
+        (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1]}, 52),
+        (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1, 2, 3]}, 3 * 52),
+        (SEARCH.newest_with_reference, {**PAGE, "reference": "r2000"}, 1),
+        (SEARCH.newest_of_category, {**PAGE, "category": "c3"}, 51),
+        (SEARCH.newest_with_metadata, {**PAGE, "key": "k", "value": "1"}, 0),
+        (SEARCH.codes_of_owner, {"owner": "me", "limit": 1_001}, 0),
+        (SEARCH.codes_with_metadata, {"key": "k", "value": "1", "limit": 1_001}, 0),
+        (
+            SEARCH.fitting_transactions,
+            {**FITTING, "seqs": list(range(9_000, 9_500)), "limit": 51},
+            2_600,
+        ),
+        (
+            SEARCH.fitting_transactions,
+            {**FITTING, "seqs": list(range(9_000, 9_100)), "metadata": '{"k":1}', "limit": 51},
+            600,
+        ),
+        (
+            SEARCH.accounts_in_order,
+            {"lows": ["users:"], "highs": ["users;"], "after": "users:5", "looks": 100, "limit": 51}
+            | {"type": None, "asset": None, "status": "closed", "owner": None, "metadata": '{"k":1}'},
+            200,
+        ),
+    ],
+)
+async def test_a_read_takes_a_bounded_number_of_rows_by_index(
+    shared_database: Database, tenant: UUID, query: LiteralString, parameters: dict[str, Any], most_rows: int
+) -> None:
+    async with (
+        await db.connect(shared_database.api_url, application_name="test") as connection,
+        tenant_scope(connection, tenant),
+    ):
+        await connection.execute(query, {"tenant_id": tenant, **parameters})
+        cursor = await connection.execute(
+            """
+            SELECT relname, seq_tup_read, coalesce(idx_tup_fetch, 0)
+            FROM pg_stat_xact_user_tables WHERE schemaname = 'ledgerx'
+            """
+        )
+        touched = {name: (read, fetched) for name, read, fetched in await cursor.fetchall() if read + fetched}
+    # Of one row a tenant; the others are read by an index only.
+    assert {name for name, (read, _) in touched.items() if read} <= {"heads", "projections", "tenants"}
+    assert sum(fetched for _, fetched in touched.values()) <= most_rows, touched
