@@ -31,8 +31,9 @@ Postings = Annotated[list[NewPosting], Meta(min_length=2, max_length=1000)]
 class Movement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be said of any transaction.
 
-    `if_balance_version` are conditions by account code: the `version` of its balance, which is the number of the latest
-    transaction that touched it, 0 for none. Where one of them is another, nothing is recorded.
+    `if_balance_version` are conditions by account code: the `version` that `GET /v1/accounts/{code}/balance` answers,
+    which is the number of the latest transaction that touched the account, on whichever layer, 0 for none. Where one of
+    them is another, nothing is recorded.
     """
 
     reference: Text | None = None

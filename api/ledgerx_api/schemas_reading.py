@@ -18,7 +18,9 @@ from ledgerx_api.schemas import Balance, shown_amounts
 class AccountBalance(Balance, frozen=True, kw_only=True):
     """An account's balance, true at the entry `sequence` of the journal, recorded at `recorded_at`.
 
-    `as_of` and `effective_at` are those asked for. Before the first entry `sequence` is 0 and `recorded_at` null.
+    `version` is the number of the latest transaction that touched the account, 0 for none, as `if_balance_version`
+    wants it; only the present balance has one. `as_of` and `effective_at` are those asked for. Before the first entry
+    `sequence` is 0 and `recorded_at` null.
     """
 
     account: str
@@ -26,6 +28,7 @@ class AccountBalance(Balance, frozen=True, kw_only=True):
     scale: int
     sequence: int
     recorded_at: datetime | None
+    version: int | UnsetType = UNSET
     as_of: datetime | UnsetType = UNSET
     effective_at: datetime | UnsetType = UNSET
 
@@ -84,6 +87,7 @@ def account_balance(
         scale=found.scale,
         sequence=found.seq,
         recorded_at=found.recorded_at,
+        version=UNSET if found.version is None else found.version,
         as_of=as_of or UNSET,
         effective_at=effective_at or UNSET,
         **shown_amounts(found.balance, found.scale),

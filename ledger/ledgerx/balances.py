@@ -22,7 +22,11 @@ _reading = Queries("ledgerx", "sql/reading.sql")
 
 
 class BalanceAt(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's balance, true at the entry `seq` recorded at `recorded_at`; 0 and None before the first entry."""
+    """An account's balance, true at the entry `seq` recorded at `recorded_at`; 0 and None before the first entry.
+
+    `version` is the number of the latest transaction that touched the account, 0 for none; None where the balance is
+    not that of the journal's head.
+    """
 
     code: str
     asset: str
@@ -30,6 +34,7 @@ class BalanceAt(msgspec.Struct, frozen=True, kw_only=True):
     balance: Balance
     seq: int
     recorded_at: datetime | None
+    version: int | None = None
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +70,7 @@ async def read_balance(pool: Pool, tenant_id: UUID, code: str) -> BalanceAt:
     found = await fetch(pool, tenant_id, _reading.sums, codes=[code])
     if not found:
         raise NotFound(f'there is no account "{code}"')
-    _, code, account_type, scale, asset, seq, recorded_at, *sums = found[0]
+    _, code, account_type, scale, asset, seq, recorded_at, *sums, version = found[0]
     return BalanceAt(
         code=code,
         asset=asset,
@@ -73,6 +78,7 @@ async def read_balance(pool: Pool, tenant_id: UUID, code: str) -> BalanceAt:
         balance=balance(rows.sums(*sums), AccountType(account_type)),
         seq=seq,
         recorded_at=recorded_at,
+        version=version,
     )
 
 

@@ -166,6 +166,8 @@ async def test_an_amendment_shows_and_leaves_the_journal_as_it_was(funded: Ledge
     assert amended.body["amended_by"] == [paid["id"] + 1]
     listed = (await funded.get(TRANSACTIONS)).body["items"][0]
     assert (listed["id"], listed["category"]) == (paid["id"], "travel")
+    line = (await funded.get("/v1/accounts/user/postings")).body["items"][0]
+    assert (line["transaction"], line["category"], line["description"]) == (paid["id"], "travel", None)
     for body, told in [
         ({"category": ""}, (422, "invalid_field")),
         ({"reference": "x"}, (422, "invalid_field")),
@@ -176,7 +178,8 @@ async def test_an_amendment_shows_and_leaves_the_journal_as_it_was(funded: Ledge
 
 
 async def test_a_condition_on_a_balance_holds_or_nothing_is_recorded(funded: LedgerClient) -> None:
-    version = 3
+    version = (await funded.get("/v1/accounts/user/balance")).body["version"]
+    assert version == 3
     first, second = await asyncio.gather(
         *(transfer(funded, f"t{n}", "1", if_balance_version={"user": version}) for n in range(2))
     )

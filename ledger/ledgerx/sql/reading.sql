@@ -49,12 +49,14 @@ CROSS JOIN LATERAL (
 ORDER BY p.seq, p.line;
 
 -- name: sums
--- The sums of accounts by code, right at the journal's head: projection and postings after it, in one statement.
+-- The sums of accounts by code and the number of the latest transaction of each, 0 for none, right at the journal's
+-- head: projection and postings after it, in one statement.
 SELECT
     a.account_id, a.code, a.type, a.scale, a.asset, h.seq, h.recorded_at,
     coalesce(b.posted, 0) + tail.posted AS posted,
     coalesce(b.pending_debit, 0) + tail.pending_debit AS pending_debit,
-    coalesce(b.pending_credit, 0) + tail.pending_credit AS pending_credit
+    coalesce(b.pending_credit, 0) + tail.pending_credit AS pending_credit,
+    greatest(b.seq, tail.seq, 0) AS version
 FROM unnest(%(codes)b::text []) AS wanted (code)
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND code = wanted.code OFFSET 0
@@ -68,7 +70,8 @@ CROSS JOIN LATERAL (
     SELECT
         coalesce(sum(p.amount) FILTER (WHERE p.layer = 0), 0) AS posted,
         coalesce(sum(p.amount) FILTER (WHERE p.layer = 1), 0) AS pending_debit,
-        coalesce(sum(p.amount) FILTER (WHERE p.layer = 2), 0) AS pending_credit
+        coalesce(sum(p.amount) FILTER (WHERE p.layer = 2), 0) AS pending_credit,
+        max(p.seq) AS seq
     FROM ledgerx.postings AS p
     WHERE p.tenant_id = %(tenant_id)s AND p.account_id = a.account_id
         AND p.seq > CASE WHEN s.seq IS NULL THEN 0 ELSE s.seq END
@@ -122,11 +125,19 @@ WITH page AS (
     ) AS tail
 )
 SELECT
-    page.seq, page.layer, page.amount, page.line, e.kind, e.recorded_at, e.effective_at, e.reference, e.category,
-    e.description, sums.posted, sums.pending_debit, sums.pending_credit
+    page.seq, page.layer, page.amount, page.line, e.kind, e.recorded_at, e.effective_at, e.reference,
+    CASE WHEN n.seq IS NULL THEN e.category ELSE n.category END,
+    CASE WHEN n.seq IS NULL THEN e.description ELSE n.description END,
+    sums.posted, sums.pending_debit, sums.pending_credit
 FROM page
 CROSS JOIN sums
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = page.seq OFFSET 0
 ) AS e
+LEFT JOIN LATERAL (
+    SELECT seq, category, description FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND target_seq = page.seq AND kind = 'amend'
+    ORDER BY seq DESC
+    LIMIT 1
+) AS n ON true
 ORDER BY page.seq DESC, page.line DESC;
