@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from ledgerx import database as db
@@ -42,7 +43,10 @@ ONE_USER = {"lows": ["users:7"], "highs": ["users:7\x01"]}
 
 @pytest.fixture(scope="module")
 def tenant(shared_database: Database) -> UUID:
-    """Of the 24,000 lines of `bank` every other is dated."""
+    """Of the 24,000 lines of `bank` every other is dated, but the planner believes that there is none."""
+    asyncio.run(make_large_journal(shared_database, "large/undated", transactions=TRANSACTIONS, dated=TRANSACTIONS + 1))
+    with psycopg.connect(shared_database.admin_url, autocommit=True) as connection:
+        connection.execute("ANALYZE ledgerx.entries, ledgerx.postings")
     return asyncio.run(make_large_journal(shared_database, "large/plans", transactions=TRANSACTIONS, dated=2))
 
 

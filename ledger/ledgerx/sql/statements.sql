@@ -114,7 +114,7 @@ WITH bounds AS (
     FROM (
         SELECT seq, line, layer, amount, effective_at
         FROM ledgerx.postings
-        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND effective_at IS NOT NULL
+        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND effective_at < 'infinity'
             AND (effective_at, seq, line)
                 > (%(after_at)s::timestamptz, %(after_seq)s::bigint, %(after_line)s::smallint)
             AND effective_at < %(until)s::timestamptz AND seq <= %(seq)s

@@ -84,7 +84,7 @@ WITH ending AS (
     CROSS JOIN LATERAL (
         SELECT effective_at, seq, line, layer, amount
         FROM ledgerx.postings
-        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND effective_at IS NOT NULL
+        WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND effective_at < 'infinity'
             AND (effective_at, seq, line) >= (%(effective_at)s::timestamptz, %(seq)s::bigint, %(line)s::smallint)
             AND (effective_at, seq, line) < (
                 CASE WHEN ending.seq IS NULL THEN 'infinity'::timestamptz ELSE ending.effective_at END,
