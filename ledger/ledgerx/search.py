@@ -96,7 +96,8 @@ async def find_transactions(
         "amount_to": filters.amount_to,
     }
     fitting: list[int] = []
-    async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
+    # Of one moment: an amendment must not come between the filters and what is shown.
+    async with pool.connection() as connection, tenant_scope(connection, tenant_id, snapshot=True):
         search = _Search(connection, tenant_id)
         after, before = await search.bounds(filters, before)
         drivers = await search.drivers(filters, ranges, members)

@@ -148,3 +148,17 @@ async def test_a_statement_of_all_time_is_one_too(client: LedgerClient, end: str
     await client.transfer("k")
     page = (await client.get(STATEMENT, **{"from": "0001-01-01T00:00:00Z", "to": end})).body
     assert len(page["items"]) == end.startswith("9")
+
+
+@pytest.mark.parametrize("by", ["effective", "recorded"])
+async def test_lines_show_annotations_as_they_were_amended_by_the_statements_entry(
+    client: LedgerClient, by: str
+) -> None:
+    paid = [(await client.transfer(f"{n}", "1.00", category="food", description="lunch")).body["id"] for n in range(2)]
+    await client.request("PATCH", f"/v1/transactions/{paid[0]}", body={"category": "travel", "description": None})
+    first = (await client.get(STATEMENT, by=by, limit=1, **EVER)).body
+    # The statement stands at its entry, so an amendment after that does not show on its second page.
+    await client.request("PATCH", f"/v1/transactions/{paid[1]}", body={"category": "late"})
+    second = (await client.get(STATEMENT, cursor=first["next_cursor"])).body
+    shown = [(line["transaction"], line["category"], line["description"]) for line in first["items"] + second["items"]]
+    assert shown == [(paid[0], "travel", None), (paid[1], "food", "lunch")]

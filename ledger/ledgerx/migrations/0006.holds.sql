@@ -20,6 +20,8 @@ ADD CONSTRAINT entries_target_check CHECK (
 ) NOT VALID,
 ADD CONSTRAINT entries_expires_check CHECK (expires_at IS NULL OR kind = 'hold') NOT VALID;
 CREATE INDEX entries_target ON ledgerx.entries (tenant_id, target_seq, seq) WHERE target_seq IS NOT NULL;
+-- The latest amendment of a transaction, however often it was reversed in parts.
+CREATE INDEX entries_amendments ON ledgerx.entries (tenant_id, target_seq, seq) WHERE kind = 'amend';
 -- A hold is resolved at most once, whatever the engine believed.
 CREATE UNIQUE INDEX entries_resolution ON ledgerx.entries (tenant_id, target_seq)
 WHERE kind IN ('capture', 'release', 'expire');

@@ -36,9 +36,11 @@ CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, at.end_effect, a
 WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s;
 
 -- name: lines_by_recording
--- The next lines of the period in the order of recording.
+-- The next lines of the period in the order of recording, with their annotations as amended by the entry `seq`.
 SELECT
-    p.seq, p.line, p.layer, p.amount, e.kind, e.recorded_at, e.effective_at, e.reference, e.category, e.description
+    p.seq, p.line, p.layer, p.amount, e.kind, e.recorded_at, e.effective_at, e.reference,
+    CASE WHEN n.seq IS NULL THEN e.category ELSE n.category END,
+    CASE WHEN n.seq IS NULL THEN e.description ELSE n.description END
 FROM (
     SELECT
         ledgerx.last_seq_at(tenant_id, %(since)s::timestamptz - interval '1 microsecond') AS earlier,
@@ -59,6 +61,12 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = p.seq OFFSET 0
 ) AS e
+LEFT JOIN LATERAL (
+    SELECT seq, category, description FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND target_seq = p.seq AND kind = 'amend' AND seq <= %(seq)s
+    ORDER BY seq DESC
+    LIMIT 1
+) AS n ON true
 ORDER BY p.seq, p.line;
 
 -- name: lines_by_effect
@@ -130,12 +138,20 @@ WITH bounds AS (
     LIMIT %(limit)s
 )
 SELECT
-    page.seq, page.line, page.layer, page.amount, e.kind, e.recorded_at, e.effective_at, e.reference, e.category,
-    e.description, edge.at, edge.seq, edge.line
+    page.seq, page.line, page.layer, page.amount, e.kind, e.recorded_at, e.effective_at, e.reference,
+    CASE WHEN n.seq IS NULL THEN e.category ELSE n.category END,
+    CASE WHEN n.seq IS NULL THEN e.description ELSE n.description END,
+    edge.at, edge.seq, edge.line
 FROM size
 LEFT JOIN edge ON size.looks = %(looks)s
 LEFT JOIN page ON true
 LEFT JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = page.seq OFFSET 0
 ) AS e ON true
+LEFT JOIN LATERAL (
+    SELECT seq, category, description FROM ledgerx.entries
+    WHERE tenant_id = %(tenant_id)s AND target_seq = page.seq AND kind = 'amend' AND seq <= %(seq)s
+    ORDER BY seq DESC
+    LIMIT 1
+) AS n ON true
 ORDER BY page.at, page.seq, page.line;
