@@ -75,23 +75,10 @@ async def read_postings(
     )
     lines = []
     sums = rows.sums(*found[0][-3:]) if found else Sums()
-    for seq, layer, amount, line, kind, recorded_at, effective_at, reference, category, description, *_ in found:
-        lines.append(
-            AccountLine(
-                seq=seq,
-                line=line,
-                layer=Layer(layer),
-                amount=int(amount),
-                kind=Kind(kind),
-                recorded_at=recorded_at,
-                effective_at=effective_at,
-                reference=reference,
-                category=category,
-                description=description,
-                running=balance(sums, account.type),
-            )
-        )
-        sums = sums.plus(Layer(layer), -int(amount))
+    for row in found:
+        line = account_line(row, balance(sums, account.type))
+        lines.append(line)
+        sums = sums.plus(line.layer, -line.amount)
     return lines
 
 
@@ -111,6 +98,24 @@ async def fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> S
         async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(query, {"tenant_id": tenant_id, **parameters}, binary=True)
         return await cursor.fetchall()
+
+
+def account_line(row: rows.Row, running: Balance) -> AccountLine:
+    """A line from a row that begins with the columns of `account_postings_page`, with the balance just after it."""
+    seq, line, layer, amount, kind, recorded_at, effective_at, reference, category, description = row[:10]
+    return AccountLine(
+        seq=seq,
+        line=line,
+        layer=Layer(layer),
+        amount=int(amount),
+        kind=Kind(kind),
+        recorded_at=recorded_at,
+        effective_at=effective_at,
+        reference=reference,
+        category=category,
+        description=description,
+        running=running,
+    )
 
 
 def account_record(row: rows.Row) -> AccountRecord:

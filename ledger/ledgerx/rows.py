@@ -155,6 +155,8 @@ def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
     """The columns of `insert_search_terms`; none where the entries bring no terms."""
     terms: dict[tuple[str, str, str, int], None] = {}
     for entry in entries:
+        if entry.metadata is None and entry.kind is not Kind.AMEND:
+            continue
         subject, seq = "transaction", entry.target_seq if entry.kind is Kind.AMEND else entry.seq
         if entry.change is not None:
             subject, seq = "account", entry.change.account_id

@@ -15,8 +15,8 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Pool, Queries
 from ledgerx.errors import NotFound
-from ledgerx.journal import AccountType, Kind, Layer
-from ledgerx.reading import AccountLine, fetch
+from ledgerx.journal import AccountType, Layer
+from ledgerx.reading import AccountLine, account_line, fetch
 from ledgerx.state import Balance, Sums, balance
 
 # Lines read at once for a statement that is streamed.
@@ -151,22 +151,8 @@ async def _read_lines(
 
 
 def _line(row: rows.Row, before: Sums, account_type: AccountType) -> tuple[AccountLine, Sums]:
-    seq, number, layer, amount, kind, recorded_at, effective_at, reference, category, description = row[:10]
-    sums = before.plus(Layer(layer), int(amount))
-    line = AccountLine(
-        seq=seq,
-        line=number,
-        layer=Layer(layer),
-        amount=int(amount),
-        kind=Kind(kind),
-        recorded_at=recorded_at,
-        effective_at=effective_at,
-        reference=reference,
-        category=category,
-        description=description,
-        running=balance(sums, account_type),
-    )
-    return line, sums
+    sums = before.plus(Layer(row[2]), int(row[3]))
+    return account_line(row, balance(sums, account_type)), sums
 
 
 def _numbers(sums: Sums) -> tuple[str, str, str]:

@@ -78,7 +78,7 @@ def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
         if data.atomic and len(given) < len(commands):
             number, error = next((n, one) for n, one in enumerate(commands) if isinstance(one, LedgerError))
             raise BatchRefused.of(number, error)
-        results = [r async for r in _results(engine, request, commands, atomic=data.atomic, dry_run=dry_run)]
+        results = await _results(engine, request, commands, atomic=data.atomic, dry_run=dry_run)
         return Response(BatchAnswer(results, _summary(results)))
 
     return [create_transactions]
@@ -115,7 +115,7 @@ async def _results(
     *,
     atomic: bool = False,
     dry_run: bool = False,
-) -> AsyncIterator[BatchResult]:
+) -> list[BatchResult]:
     tenant_id = request.user.tenant_id
     given = [command for command in commands if not isinstance(command, LedgerError)]
     outcomes: Sequence[Outcome]
@@ -126,8 +126,10 @@ async def _results(
     else:
         outcomes = await engine.run_all(tenant_id, given)
     decided: Iterator[Outcome] = iter(outcomes)
-    for command in commands:
-        yield _result(Refused(command) if isinstance(command, LedgerError) else next(decided), dry_run=dry_run)
+    return [
+        _result(Refused(command) if isinstance(command, LedgerError) else next(decided), dry_run=dry_run)
+        for command in commands
+    ]
 
 
 async def _results_by_line(
@@ -137,7 +139,7 @@ async def _results_by_line(
     for first in range(0, len(commands), MAX_BATCH):
         chunk = commands[first : first + MAX_BATCH]
         try:
-            found = [result async for result in _results(engine, request, chunk, dry_run=dry_run)]
+            found = await _results(engine, request, chunk, dry_run=dry_run)
         except LedgerError as error:
             found = [_result(Refused(error), dry_run=dry_run)] * len(chunk)
         results += found

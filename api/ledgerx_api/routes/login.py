@@ -19,6 +19,7 @@ from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.tokens import Principal, Tokens
 
 _AUTH = "/v1/auth"
+_OPEN: dict[str, Any] = {"return_dto": None, "tags": ["auth"], "responses": PROBLEMS}
 
 
 def routes(
@@ -55,10 +56,8 @@ def routes(
         f"{_AUTH}/login",
         status_code=200,
         dto=JsonBody[schemas.LogIn],
-        return_dto=None,
-        tags=["auth"],
         operation_id="logIn",
-        responses=PROBLEMS,
+        **_OPEN,
     )
     async def log_in(request: Request[Any, Any, Any], data: schemas.LogIn) -> Response[schemas.Tokens]:
         """Log in with email and password.
@@ -80,10 +79,8 @@ def routes(
         f"{_AUTH}/refresh",
         status_code=200,
         dto=JsonBody[schemas.RefreshToken],
-        return_dto=None,
-        tags=["auth"],
         operation_id="refreshTokens",
-        responses=PROBLEMS,
+        **_OPEN,
     )
     async def refresh(request: Request[Any, Any, Any], data: schemas.RefreshToken) -> Response[schemas.Tokens]:
         """Get the next tokens for a refresh token, which is good once: bringing a used one ends the log-in."""
@@ -93,10 +90,8 @@ def routes(
         f"{_AUTH}/logout",
         status_code=204,
         dto=JsonBody[schemas.RefreshToken],
-        return_dto=None,
-        tags=["auth"],
         operation_id="logOut",
-        responses=PROBLEMS,
+        **_OPEN,
     )
     async def log_out(request: Request[Any, Any, Any], data: schemas.RefreshToken) -> None:
         """End the log-in that a refresh token belongs to; access tokens live out their minutes."""
@@ -106,10 +101,8 @@ def routes(
         f"{_AUTH}/register",
         status_code=202,
         dto=JsonBody[schemas.Registration],
-        return_dto=None,
-        tags=["auth"],
         operation_id="register",
-        responses=PROBLEMS,
+        **_OPEN,
     )
     async def register(request: Request[Any, Any, Any], data: schemas.Registration) -> schemas.Registered:
         """Become a member of a tenant that allows it. The answer is the same where the email is taken."""
@@ -128,10 +121,8 @@ def routes(
         f"{_AUTH}/password-reset",
         status_code=204,
         dto=JsonBody[schemas.PasswordReset],
-        return_dto=None,
-        tags=["auth"],
         operation_id="resetPassword",
-        responses=PROBLEMS,
+        **_OPEN,
     )
     async def reset_password(request: Request[Any, Any, Any], data: schemas.PasswordReset) -> None:
         """Set a password with a password token, which is good once. It ends all log-ins of the user."""

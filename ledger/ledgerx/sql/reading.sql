@@ -125,7 +125,7 @@ WITH page AS (
     ) AS tail
 )
 SELECT
-    page.seq, page.layer, page.amount, page.line, e.kind, e.recorded_at, e.effective_at, e.reference,
+    page.seq, page.line, page.layer, page.amount, e.kind, e.recorded_at, e.effective_at, e.reference,
     CASE WHEN n.seq IS NULL THEN e.category ELSE n.category END,
     CASE WHEN n.seq IS NULL THEN e.description ELSE n.description END,
     sums.posted, sums.pending_debit, sums.pending_credit
