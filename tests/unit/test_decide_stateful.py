@@ -19,7 +19,9 @@ from msgspec import UNSET
 from ledgerx.commands import (
     Amend,
     AnyCommand,
+    AssetCommand,
     Capture,
+    CategoryCommand,
     ChangeSettings,
     CloseAccount,
     CreateAsset,
@@ -148,27 +150,25 @@ class LedgerMachine(RuleBasedStateMachine):
     def close(self, code: str, off: int | None) -> None:
         self._queue(CloseAccount(code=code, if_versions=self._version(code, off), **self._envelope("close", code)))
 
-    @rule(code=ASSETS, scale=SCALES, name=NAMES)
-    def create_asset(self, code: str, scale: int, name: str | None) -> None:
-        self._queue(CreateAsset(code=code, scale=scale, name=name, **self._envelope("create", code, scale, name)))
-
-    @rule(code=ASSETS, name=NAMES, off=OFF, delete=st.booleans())
-    def change_asset(self, code: str, name: str | None, off: int | None, *, delete: bool) -> None:
+    @rule(code=ASSETS, scale=SCALES, name=NAMES, off=OFF, kind=st.sampled_from([CreateAsset, UpdateAsset, DeleteAsset]))
+    def change_asset(self, code: str, scale: int, name: str | None, off: int | None, kind: type[AssetCommand]) -> None:
         known = self.model.assets.get(code)
         versions = None if off is None or known is None else frozenset({known.changed_at + off})
-        more: dict[str, Any] = {"if_versions": versions, **self._envelope("asset", code, name, delete)}
-        self._queue(DeleteAsset(code=code, **more) if delete else UpdateAsset(code=code, name=name, **more))
+        given: dict[str, Any] = {"if_versions": versions}
+        if kind is CreateAsset:
+            given = {"scale": scale, "name": name}
+        elif kind is UpdateAsset:
+            given["name"] = name
+        self._queue(kind(code=code, **given, **self._envelope(kind, code, given)))
 
-    @rule(code=CATEGORIES, name=NAMES)
-    def create_category(self, code: str, name: str | None) -> None:
-        self._queue(CreateCategory(code=code, name=name, **self._envelope("create", code, name)))
-
-    @rule(code=CATEGORIES, name=NAMES, off=OFF, delete=st.booleans())
-    def change_category(self, code: str, name: str | None, off: int | None, *, delete: bool) -> None:
+    @rule(code=CATEGORIES, name=NAMES, off=OFF, kind=st.sampled_from([CreateCategory, UpdateCategory, DeleteCategory]))
+    def change_category(self, code: str, name: str | None, off: int | None, kind: type[CategoryCommand]) -> None:
         known = self.model.categories.get(code)
         versions = None if off is None or known is None else frozenset({known.changed_at + off})
-        more: dict[str, Any] = {"if_versions": versions, **self._envelope("category", code, name, delete)}
-        self._queue(DeleteCategory(code=code, **more) if delete else UpdateCategory(code=code, name=name, **more))
+        given: dict[str, Any] = {} if kind is CreateCategory else {"if_versions": versions}
+        if kind is not DeleteCategory:
+            given["name"] = name
+        self._queue(kind(code=code, **given, **self._envelope(kind, code, given)))
 
     @rule(strict=st.sampled_from([UNSET, True, True, False]), off=OFF)
     def change_settings(self, strict: Any, off: int | None) -> None:
@@ -183,6 +183,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def ask_for_something_else_with_a_key_used_before(self, data: st.DataObject, code: str) -> None:
         key = data.draw(st.sampled_from(self.asked)).idempotency_key
         self._queue(CloseAccount(code=code, **{**self._envelope("else", code), "idempotency_key": key}))
+
+    @rule(clock_s=SECONDS)
+    def decide_at_once(self, clock_s: int) -> None:
+        self.decide_the_batch(clock_s, atomic=False)
 
     @rule(clock_s=SECONDS, atomic=st.sampled_from([False, False, True]))
     def decide_the_batch(self, clock_s: int, *, atomic: bool) -> None:
@@ -345,5 +349,5 @@ def told(outcome: Outcome) -> str:
 
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(
-    max_examples=int(os.environ.get("LEDGERX_STATEFUL_EXAMPLES", "200")), stateful_step_count=50, deadline=None
+    max_examples=int(os.environ.get("LEDGERX_STATEFUL_EXAMPLES", "400")), stateful_step_count=50, deadline=None
 )
