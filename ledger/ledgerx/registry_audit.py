@@ -36,10 +36,9 @@ class RegistryAudit:
             self._check_scale(seq, change.asset, change.scale)
             self._scales.setdefault(change.asset, change.scale)
         elif isinstance(change, AssetState):
-            if change.asset in self._scales:
-                self._check_scale(seq, change.asset, change.scale)
-                if entry.kind in _DELETED:
-                    self._find(seq, f'the asset "{change.asset}" was deleted while accounts hold it')
+            self._check_scale(seq, change.asset, change.scale)
+            if entry.kind in _DELETED and change.asset in self._scales:
+                self._find(seq, f'the asset "{change.asset}" was deleted while accounts hold it')
             asset = Asset(code=change.asset, scale=change.scale, name=change.name, seq=seq)
             self._follow(entry, "asset", self._assets, asset)
         elif isinstance(change, CategoryState):

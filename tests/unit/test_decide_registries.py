@@ -163,6 +163,15 @@ def test_categories_are_free_until_they_are_strict(ledger: MemoryLedger) -> None
     assert error_of(outcomes[5]).extra == {"category": "anything"}
 
 
+def test_categories_become_strict_within_a_batch(ledger: MemoryLedger) -> None:
+    run(ledger, category("food"))
+    outcomes = run(
+        ledger, strict(), transfer("known", category="food"), Amend(target=4, category="food", **envelope("other"))
+    )
+    assert told(outcomes) == [None, None, "not_found"]
+    assert told(run(ledger, Amend(target=5, category="food", **envelope("amend")))) == [None]
+
+
 def test_what_a_transaction_has_it_keeps_and_hands_on(ledger: MemoryLedger) -> None:
     lines = transfer("").lines
     run(ledger, category("food"), strict(), transfer("t", category="food"))
@@ -231,7 +240,7 @@ def test_there_are_no_more_than_there_may_be(ledger: MemoryLedger, monkeypatch: 
 
 
 def test_an_atomic_batch_that_is_refused_registers_nothing(ledger: MemoryLedger) -> None:
-    commands = [asset("A", 0), category("a"), strict(), transfer("t", category="b")]
+    commands: list[AnyCommand] = [asset("A", 0), category("a"), strict(), transfer("t", category="b")]
     decision = ledger.run(commands, atomic=True)
     assert told(list(decision.outcomes)) == ["batch_refused"] * 4
     assert (ledger.assets, ledger.categories, ledger.registry.strict_categories) == ({}, {}, False)
