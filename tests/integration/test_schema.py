@@ -150,6 +150,7 @@ READING = Queries("ledgerx", "sql/reading.sql")
 PEOPLE = Queries("ledgerx", "sql/people.sql")
 SESSIONS = Queries("ledgerx", "sql/sessions.sql")
 TENANCY = Queries("ledgerx", "sql/tenancy.sql")
+REGISTRIES = Queries("ledgerx", "sql/registries.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
 NOBODY = UUID(int=1)
 FEED = Queries("ledgerx", "sql/feed.sql")
@@ -181,6 +182,10 @@ def grown_tenant(shared_database: Database) -> UUID:
         (READING.account, {"code": CODES[7]}),
         (READING.entries, {"seqs": list(range(100, 151))}),
         (READING.postings, {"seqs": list(range(3_000, 3_051))}),
+        (REGISTRIES.load_assets, {"codes": ["USD", "BTC"]}),
+        (REGISTRIES.load_categories, {"codes": ["a", "b"]}),
+        (REGISTRIES.asset_codes_page, {"after": "", "limit": 51}),
+        (REGISTRIES.categories_page, {"lows": [""], "highs": ["z"], "after": "", "limit": 51}),
         (PEOPLE.user_by_email, {"email_key": "a@example.com"}),
         (PEOPLE.users_page, {"after": NOBODY, "limit": 51}),
         (PEOPLE.other_owner, {"user_id": NOBODY}),
