@@ -26,6 +26,7 @@ from ledgerx.commands import (
 from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.errors import BatchRefused, NotFound
+from ledgerx.journal import AccountState
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx.registries import (
     WantedAsset,
@@ -155,15 +156,21 @@ async def test_an_asset_gets_one_scale_in_a_race(
         commands += [
             CreateAsset(code="X", scale=n % 5, **envelope(f"create {n}")),
             opening(f"x:{n}", asset="X"),
-            DeleteAsset(code="X", **envelope(f"delete {n}")),
             CreateAsset(code="EUR", scale=n % 5, **envelope(f"euro {n}")),
             opening(f"e:{n}", asset="EUR"),
+            DeleteAsset(code=("X", "EUR")[n % 2], **envelope(f"delete {n}")),
         ]
     outcomes = await run(engines, tenant, *commands)
-    for asset in ("X", "EUR"):
-        entries = [outcome.entry for outcome in outcomes if isinstance(outcome, Recorded)]
-        opened = [entry.change for entry in entries if entry.kind == "open_account"]
-        assert len({change.scale for change in opened if change and getattr(change, "asset", "") == asset}) == 1
+    last: list[AnyCommand] = [
+        CreateAsset(code="X", scale=3, **envelope("last")),
+        opening("x", asset="X"),
+        opening("e", asset="EUR"),
+    ]
+    outcomes += await engines[0].run_all(tenant, last)
+    changes = [outcome.entry.change for outcome in outcomes if isinstance(outcome, Recorded)]
+    accounts = [change for change in changes if isinstance(change, AccountState)]
+    assert {account.asset for account in accounts} == {"X", "EUR"}
+    assert len({(account.asset, account.scale) for account in accounts}) == 2
     assert (await report_of(shared_database, tenant)).findings == []
 
 
