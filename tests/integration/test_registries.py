@@ -1,9 +1,7 @@
 """Assets, categories and settings on a real Postgres: races, what is kept, and those who declare them."""
 
 import asyncio
-import os
 import secrets
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, LiteralString
@@ -42,7 +40,7 @@ from ledgerx.verify import Report, verify
 from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
 from tests.integration.ledger_client import new_tenant
-from tests.integration.up_process import COMMAND
+from tests.integration.up_process import ledgerx
 
 
 @pytest.fixture
@@ -304,13 +302,6 @@ async def test_strict_categories_are_brought_about_once(pool: Pool, engines: lis
     assert (await read_registry(pool, tenant)).settings_seq == 4
     with pytest.raises(NotFound):
         await ensure_strict_categories(pool, engines[0], uuid4(), strict=True, actor="operator")
-
-
-async def ledgerx(database: Database | None, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {} if database is None else {"LEDGERX_DATABASE_URL": database.owner_url}
-    return await asyncio.to_thread(
-        subprocess.run, [*COMMAND, *arguments], capture_output=True, text=True, env=os.environ | environment
-    )
 
 
 async def test_the_command_sets_them_and_an_exported_journal_knows(
