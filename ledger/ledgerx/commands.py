@@ -206,7 +206,7 @@ AnyCommand = Post | Hold | TargetCommand | AccountCommand | AssetCommand | Categ
 
 
 def random_key() -> str:
-    """An idempotency key for a command that came without: one of a fixed form a client could take before."""
+    """An idempotency key for a command that came without; any that can be foreseen a client could have taken."""
     return f"auto:{uuid_utils.uuid7()}"
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ledgerx import rows
 from ledgerx.commands import (
     Amend,
     AnyCommand,
@@ -205,6 +206,18 @@ def test_categories_are_changed_and_registered_again(ledger: MemoryLedger) -> No
     assert changed is not None
     assert (changed.name, changed.description) == (None, "what is eaten")  # type: ignore[union-attr]
     assert ledger.registry.categories == len(ledger.categories) == 1
+
+
+def test_transactions_ask_for_no_registry_unless_categories_are_strict() -> None:
+    commands: list[AnyCommand] = [
+        transfer("t", category="a"),
+        Hold(lines=transfer("").lines, category="b", **envelope("h")),
+        Amend(target=1, category="c", **envelope("m")),
+        Amend(target=1, category=None, **envelope("n")),
+    ]
+    assert rows.asset_codes_of(commands) == rows.category_codes_of(commands, strict=False) == []
+    assert rows.category_codes_of(commands, strict=True) == ["a", "b", "c"]
+    assert rows.category_codes_of([*commands, strict()], strict=False) == ["a", "b", "c"]
 
 
 # Both.
