@@ -30,6 +30,7 @@ from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.raw_json import RawJsonPlugin
+from ledgerx_api.requests import WholeRequest
 from ledgerx_api.routes import (
     account_changes,
     accounts,
@@ -131,6 +132,7 @@ def create_app(settings: ApiSettings) -> Litestar:
             psycopg.Error: problems.answer_database,
             Exception: problems.answer_bug,
         },
+        request_class=WholeRequest,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
         plugins=[RawJsonPlugin()],

@@ -5,7 +5,7 @@ to the code that runs it; `Queries` reads them.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, LiteralString, cast
@@ -44,6 +44,15 @@ class Queries:
             return cast("LiteralString", self._queries[name])  # comes from a file of the package, never from input
         except KeyError:
             raise AttributeError(name) from None
+
+
+def integer_arrays(names: Sequence[str], rows: Iterable[Iterable[int]]) -> dict[str, str]:
+    """Rows of integers as one array literal a column, by name.
+
+    Takes half as long as psycopg's dumping of lists item by item, and a prepared statement always gets the same types.
+    """
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return {name: "{" + ",".join(map(str, column)) + "}" for name, column in zip(names, columns, strict=True)}
 
 
 def connection_options(application_name: str, *, durable: bool = True) -> dict[str, Any]:

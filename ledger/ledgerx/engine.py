@@ -166,9 +166,8 @@ class Engine:
 
     async def _run_lane(self, tenant_id: UUID, lane: deque[_Waiter]) -> None:
         try:
+            # The next batch is under way before the answers of the last one are: the database never waits for them.
             while lane:
-                # One turn of the loop: answers leave first, and requests that have arrived already join the batch.
-                await asyncio.sleep(0)
                 await self._settle(tenant_id, self._next_batch(lane))
         finally:
             del self._lanes[tenant_id]
