@@ -1,5 +1,6 @@
 """Requests as Litestar makes them, but for how their bodies are read."""
 
+import math
 from typing import Any
 
 from litestar import Request
@@ -22,12 +23,12 @@ class WholeRequest(Request[Any, Any, Any]):
         return self._whole
 
     async def _read(self) -> bytes:
+        limit = self.route_handler.resolve_request_max_body_size() or math.inf
+        if (self.content_length or 0) > limit:
+            raise RequestEntityTooLarge
         receive = self.receive
         first = await receive()
-        if first["type"] == "http.request" and not first["more_body"]:
-            limit = self.route_handler.resolve_request_max_body_size()
-            if limit is not None and len(first["body"]) > limit:
-                raise RequestEntityTooLarge
+        if first["type"] == "http.request" and not first["more_body"] and len(first["body"]) <= limit:
             return first["body"]
 
         async def receive_again() -> HTTPReceiveMessage | WebSocketReceiveMessage:
