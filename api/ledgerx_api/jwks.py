@@ -1,4 +1,4 @@
-"""What an issuer publishes: where its keys are (OpenID Connect Discovery 1.0), what they are (RFC 7517), how long for."""
+"""What an issuer publishes: where its keys are (OpenID Connect Discovery 1.0), and the keys themselves (RFC 7517)."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ MAX_RSA_BITS = 8_192
 _MAX_KID_CHARACTERS = 255
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})")
 # Of a key, the members that make its public half; all others are left out.
-_KINDS: Mapping[tuple[Any, Any], tuple[Algorithm, Any, tuple[str, ...]]] = {
+_KINDS: Mapping[tuple[str, str | None], tuple[Algorithm, Any, tuple[str, ...]]] = {
     ("RSA", None): (Algorithm.RS256, RSAAlgorithm, ("kty", "n", "e")),
     ("EC", "P-256"): (Algorithm.ES256, ECAlgorithm, ("kty", "crv", "x", "y")),
     ("OKP", "Ed25519"): (Algorithm.EDDSA, OKPAlgorithm, ("kty", "crv", "x")),
@@ -75,8 +75,8 @@ def max_age_s(headers: Mapping[str, str]) -> int:
 
 
 def _key(jwk: Mapping[str, Any]) -> tuple[tuple[str, Algorithm], PublicKey] | None:
-    kid, curve = jwk.get("kid"), jwk.get("crv")
-    known = _KINDS.get((jwk.get("kty"), curve)) if isinstance(curve, str | None) else None
+    kid, kind, curve = jwk.get("kid"), jwk.get("kty"), jwk.get("crv")
+    known = _KINDS.get((kind, curve)) if isinstance(kind, str) and isinstance(curve, str | None) else None
     if known is None or not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID_CHARACTERS:
         return None
     algorithm, reader, members = known

@@ -8,6 +8,7 @@ before it is made, and not the name, which may stand for another address every t
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, TypeAlias
@@ -37,10 +38,14 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Outbound:
-    """Sends requests to public addresses, and to those in the networks `allowed`, each for `timeout_s` at most."""
+    """Sends requests to public addresses, and to those in the networks `allowed`, each for `timeout_s` at most.
 
-    def __init__(self, *, allowed: Sequence[Network] = (), timeout_s: float) -> None:
+    Servers show a certificate that `tls` accepts; those that the system trusts unless it is given.
+    """
+
+    def __init__(self, *, allowed: Sequence[Network] = (), timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
         self._allowed = allowed
+        self._tls = tls
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -74,7 +79,7 @@ class Outbound:
         """The session; it is made within the event loop that it will be used in."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(socket_factory=self._socket, use_dns_cache=False),
+                connector=aiohttp.TCPConnector(socket_factory=self._socket, use_dns_cache=False, ssl=self._tls or True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 auto_decompress=False,
