@@ -13,7 +13,7 @@ from ledgerx.outbound import Outbound
 from ledgerx.trust import Algorithm
 from ledgerx_api import issuers
 from ledgerx_api.issuers import MAX_DOCUMENT_BYTES, PAUSE_S, STALE_S, Issuer
-from tests.integration.oidc_server import DISCOVERY, JWKS, OidcIssuer, OidcServer, new_key
+from tests.oidc_server import DISCOVERY, JWKS, OidcIssuer, OidcServer, new_key
 
 AGE_S = 600
 

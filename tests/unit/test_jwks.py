@@ -11,7 +11,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from ledgerx.trust import Algorithm
 from ledgerx_api import jwks
 from ledgerx_api.jwks import BadDocumentError
-from tests.integration.oidc_server import ALGORITHMS, new_key, public_jwk
+from tests.oidc_server import ALGORITHMS, new_key, public_jwk
 
 ISSUER = "https://login.example.com/a"
 KEYS = {algorithm: {**public_jwk(new_key(algorithm)), "kid": "1"} for algorithm in ALGORITHMS}
@@ -83,8 +83,7 @@ def test_keys_of_other_types_and_sizes_are_passed_over() -> None:
 
 
 def test_of_a_private_key_only_the_public_half_is_taken() -> None:
-    key = new_key("ES256")
-    private = ECAlgorithm.to_jwk(key, as_dict=True)  # type: ignore[arg-type]
+    private = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
     assert "d" in private
     [public] = jwks.keys_of(json.dumps({"keys": [{**private, "kid": "1"}]}).encode()).values()
     assert isinstance(public, ec.EllipticCurvePublicKey)
