@@ -25,7 +25,8 @@ CREATE TABLE ledgerx.trusted_issuers (
     CONSTRAINT trusted_issuers_roles_check CHECK (
         jsonb_typeof(roles) = 'object' AND roles <> '{}'
         AND NOT jsonb_path_exists(
-            roles, '$.* ? (@ != "owner" && @ != "operator" && @ != "member" && @ != "auditor")'
+            roles,
+            '$.* ? (@.type() != "string" || (@ != "owner" && @ != "operator" && @ != "member" && @ != "auditor"))'
         )
     ),
     CONSTRAINT trusted_issuers_algorithms_check CHECK (
