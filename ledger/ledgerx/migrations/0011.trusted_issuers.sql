@@ -23,11 +23,13 @@ CREATE TABLE ledgerx.trusted_issuers (
         cardinality(role_claim) BETWEEN 1 AND 8 AND (scopes_claim IS NULL OR cardinality(scopes_claim) BETWEEN 1 AND 8)
     ),
     CONSTRAINT trusted_issuers_roles_check CHECK (
-        jsonb_typeof(roles) = 'object' AND roles <> '{}'
-        AND NOT jsonb_path_exists(
-            roles,
-            '$.* ? (@.type() != "string" || (@ != "owner" && @ != "operator" && @ != "member" && @ != "auditor"))'
-        )
+        CASE WHEN jsonb_typeof(roles) = 'object' THEN
+            roles <> '{}' AND NOT jsonb_path_exists(
+                roles,
+                'strict $.* ? (@.type() != "string"
+                    || (@ != "owner" && @ != "operator" && @ != "member" && @ != "auditor"))'
+            )
+        ELSE false END
     ),
     CONSTRAINT trusted_issuers_algorithms_check CHECK (
         cardinality(algorithms) > 0 AND algorithms <@ ARRAY['EdDSA', 'ES256', 'RS256']
