@@ -36,8 +36,11 @@ _READS_AT_ONCE = 2
 _SUBJECT = re.compile(rf"[ -~]{{1,{MAX_SUBJECT_CHARACTERS}}}")
 # RFC 9068; a plain JWT, and none at all, as many issuers have it.
 _TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", ""})
-# OpenID Connect Core 1.0, 2 and 3.3.2.11: these are in ID tokens, which tell a client who has logged in.
-_CLAIMS_OF_ID_TOKENS = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
+# In ID tokens, which tell a client who has logged in (OpenID Connect Core 1.0, 2 and 3.3.2.11), and in tokens that tell
+# of a log-out and other events (RFC 8417, 2.2).
+_CLAIMS_OF_OTHERS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
+# How Keycloak and Amazon Cognito say it.
+_ID_TOKENS = (("typ", "ID"), ("token_use", "id"))
 _ROLES_BY_REACH = (Role.OWNER, Role.OPERATOR, Role.AUDITOR, Role.MEMBER)
 _NOT_TRUSTED = "the tenant does not trust the access token's issuer for this audience"
 
@@ -108,13 +111,18 @@ class OutsideTokens:
         return principal
 
     async def _trust(self, tenant_id: UUID) -> Trust | None:
+        if self._is_unread(tenant_id):
+            async with self._reads:
+                # Who had to wait may find that it was read meanwhile.
+                if self._is_unread(tenant_id):
+                    trust = await self._read_trust(tenant_id)
+                    _remember(self._trusts, tenant_id, (trust, self._clock() + TRUST_AGE_S))
+                    return trust
+        return self._trusts[tenant_id][0]
+
+    def _is_unread(self, tenant_id: UUID) -> bool:
         known = self._trusts.get(tenant_id)
-        if known is not None and self._clock() < known[1]:
-            return known[0]
-        async with self._reads:
-            trust = await self._read_trust(tenant_id)
-        _remember(self._trusts, tenant_id, (trust, self._clock() + TRUST_AGE_S))
-        return trust
+        return known is None or self._clock() >= known[1]
 
 
 def tenant_id_of(header: str | None) -> UUID:
@@ -172,8 +180,8 @@ def _checked_claims(token: str, key: Any, algorithm: Algorithm, issuer: str) -> 
         raise InvalidToken("the access token is not valid") from None
     if not isinstance(claims["exp"], int | float) or _SUBJECT.fullmatch(claims["sub"]) is None:
         raise InvalidToken(f"sub has 1 to {MAX_SUBJECT_CHARACTERS} printable ASCII characters, exp is a number")
-    if _CLAIMS_OF_ID_TOKENS & claims.keys():
-        raise InvalidToken("this is an ID token, not an access token")
+    if _CLAIMS_OF_OTHERS & claims.keys() or any(claims.get(name) == kind for name, kind in _ID_TOKENS):
+        raise InvalidToken("this is an ID token or one of an event, not an access token")
     return claims
 
 

@@ -26,7 +26,10 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
 class OutboundError(Exception):
-    """A request was refused, or got no answer of the size and in the time that is allowed. Says no address."""
+    """A request was refused, or got no answer of the size and in the time that is allowed.
+
+    The message is for the log: it may tell what a name stands for.
+    """
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -67,7 +70,7 @@ class Outbound:
                 return Reply(response.status, response.headers, await _read(response, max_bytes))
         except TimeoutError:
             raise OutboundError(f"{target.host} did not answer in {self._timeout.total:g} s") from None
-        except (aiohttp.ClientError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise OutboundError(f"{target.host}: {error}") from None
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """Tokens from outside: whom a tenant takes their bearers for, and which it does not take."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -61,6 +62,7 @@ class Trusts:
 
     async def __call__(self, tenant_id: UUID) -> Trust | None:
         self.reads += 1
+        await asyncio.sleep(0)
         return self.by_tenant.get(tenant_id)
 
 
@@ -147,6 +149,9 @@ async def test_a_token_may_have_no_type(world: World) -> None:
         {"nonce": "n"},
         {"at_hash": "h"},
         {"c_hash": "h"},
+        {"events": {}},
+        {"typ": "ID"},
+        {"token_use": "id"},
         {"header": {"typ": "id+jwt"}},
         {"header": {"typ": "logout+jwt"}},
         {"header": {"kid": "unknown"}},
@@ -389,6 +394,15 @@ async def test_a_tenant_that_is_forgotten_is_read_anew_at_once(world: World) -> 
     del world.trusts.by_tenant[TENANT]
     world.tokens.forget(TENANT)
     await refused(world.verify(token))
+
+
+async def test_many_who_come_at_once_make_few_reads(world: World) -> None:
+    tokens = [world.site.token(sub=f"{number}") for number in range(50)]
+    await asyncio.gather(*map(world.verify, tokens))
+    assert world.trusts.reads <= outside._READS_AT_ONCE
+    world.now += outside.TRUST_AGE_S
+    await asyncio.gather(*map(world.verify, tokens))
+    assert world.trusts.reads <= 2 * outside._READS_AT_ONCE
 
 
 async def test_a_refused_token_is_not_remembered(world: World) -> None:
