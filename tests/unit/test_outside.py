@@ -255,6 +255,19 @@ async def test_the_algorithms_are_those_that_the_tenant_takes(world: World) -> N
         await refused(world.verify(world.site.token(kid)))
 
 
+async def test_the_issuer_is_the_one_that_the_tenant_trusts(world: World) -> None:
+    """Others on the platform's list give tokens for any audience, and sign them well."""
+    other = OidcIssuer("https://other.example.com")
+    tokens = OutsideTokens([world.issuer, KnownIssuer(other)], world.trusts)
+    assert await tokens.verify(world.site.token(), str(TENANT))
+    await refused(tokens.verify(other.token(), str(TENANT)))
+    await refused(tokens.verify(other.token(iss=URL), str(TENANT)))
+    world.trusts.by_tenant[TENANT] = replace(TRUST, issuer=other.url)
+    tokens.forget(TENANT)
+    assert await tokens.verify(other.token(), str(TENANT))
+    await refused(tokens.verify(world.site.token(), str(TENANT)))
+
+
 async def test_a_token_is_good_in_the_tenant_that_trusts_it_and_no_other(world: World) -> None:
     """Whether there is such a tenant it does not tell."""
     other, nobody = uuid4(), uuid4()
