@@ -57,19 +57,6 @@ def site(server: OidcServer, numbers: Iterator[int]) -> OidcIssuer:
     return server.issuer(f"{next(numbers)}")
 
 
-@pytest.fixture
-async def owner(shared_database: Database) -> Person:
-    [person] = await new_people(shared_database, Role.OWNER)
-    return person
-
-
-@pytest.fixture
-async def admin(api: ApiProcess, owner: Person) -> AsyncIterator[LedgerClient]:
-    """A client that speaks for the owner."""
-    async with speaking_for(api, owner.principal) as client:
-        yield client
-
-
 def trusted(site: OidcIssuer, **fields: Any) -> dict[str, Any]:
     """What a tenant says to trust it: an audience of its own unless said."""
     return {
