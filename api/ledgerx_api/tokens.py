@@ -13,13 +13,13 @@ import uuid_utils.compat as uuid_utils
 
 from ledgerx.errors import InvalidToken
 from ledgerx.keys import Keyset
+from ledgerx.members import USER
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 
 _ALGORITHM = "EdDSA"
 _REMEMBERED = 10_000
 _LEEWAY_S = 5
-USER = "user:"
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -39,9 +39,9 @@ class Principal(msgspec.Struct, frozen=True):
         return None if self.role is None else UUID(self.actor.removeprefix(USER))
 
     @property
-    def confined_to(self) -> UUID | None:
-        """The user beside whose accounts this principal sees none; None for who sees all of the tenant."""
-        return self.user_id if self.role is Role.MEMBER else None
+    def confined_to(self) -> str | None:
+        """The owner beside whose accounts this principal sees none; None for who sees all of the tenant."""
+        return str(self.user_id) if self.role is Role.MEMBER else None
 
 
 class Tokens:

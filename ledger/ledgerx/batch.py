@@ -104,11 +104,14 @@ async def _load(
     head_cursor = await run(head_query)
     accounts_cursor = await run(_queries.load_accounts, codes=rows.codes_of(commands))
     keys_cursor = await run_for(_queries.load_keys, "keys", wanted_keys)
-    weighed_cursor = await run_for(_reading.sums, "codes", rows.weighed_codes_of(commands))
+    weighed_codes = rows.weighed_codes_of(commands)
+    weighed_cursor = await run(_reading.sums, codes=weighed_codes, owner=None) if weighed_codes else None
     versions_cursor = await run_for(_queries.load_versions, "codes", rows.versioned_codes_of(commands))
     target_accounts_cursor = await run_for(_queries.load_target_accounts, "targets", targets)
     resolutions_cursor = await run_for(_queries.load_resolutions, "targets", targets)
     reversed_cursor = await run_for(_queries.load_reversed, "targets", targets)
+    of_members = any(command.confined_to is not None for command in commands)
+    members_cursor = await run(_queries.members_may_post) if of_members else None
     target_entries = await rows.read_amended(connection, tenant_id, targets) if targets else []
 
     head_row = await head_cursor.fetchone()
@@ -134,6 +137,7 @@ async def _load(
         targets=_targets(target_entries, await _rows(resolutions_cursor), await _rows(reversed_cursor)),
         versions={row[0]: row[1] for row in await _rows(versions_cursor)},
         accounts_left=None if max_accounts is None else max_accounts - opened,
+        members_may_post=any(row[0] for row in await _rows(members_cursor)),
     )
 
 

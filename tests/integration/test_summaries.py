@@ -115,7 +115,9 @@ async def test_a_summary_is_the_sum_of_its_postings(shared_database: Database, s
                     )
                     expected[key_] += 1
                     (debits if line.amount > 0 else credited)[key_] += abs(line.amount)
-            found = await read_summary(pool, tenant_id, begin=begin, end=end, group_by=group_by, ranges=ranges)
+            found = await read_summary(
+                pool, tenant_id, begin=begin, end=end, group_by=group_by, ranges=ranges, confined_to=None
+            )
             assert {
                 (one.period, one.account, one.category): (one.debits, one.credits, one.postings) for one in found.groups
             } == {key_: (debits[key_], credited[key_], count) for key_, count in expected.items()}, number

@@ -13,13 +13,15 @@ from ledgerx.commands import AnyCommand
 from ledgerx.engine import MAX_BATCH, Engine
 from ledgerx.errors import BatchRefused, LedgerError
 from ledgerx.outcomes import Outcome, Refused, Replayed
+from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api import idempotency, movements, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller
+from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller, kept_key
 from ledgerx_api.batch import MAX_BODY_BYTES, NDJSON, Batch, BatchBody
 from ledgerx_api.problems import problem_of
 from ledgerx_api.rate_limits import RateLimiter
+from ledgerx_api.tokens import Principal
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +62,7 @@ def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
         **requires(
             Scope.LEDGER_WRITE,
             {200: ResponseSpec(BatchAnswer, generate_examples=False, description="What became of each item.")},
+            roles=[Role.MEMBER],
         ),
     )
     async def create_transactions(
@@ -90,18 +93,20 @@ def _commands(
     """A command for each item, or what is wrong with it. Raises `MissingIdempotencyKey`, `InvalidIdempotencyKey`."""
     common = caller(request, key, key_required=key_required)
     return [
-        _command(item, content, {**common, "idempotency_key": f"{common['idempotency_key']}#{number}"})
+        _command(request.user, item, content, {**common, "idempotency_key": f"{common['idempotency_key']}#{number}"})
         for number, (item, content) in enumerate(zip(batch.items, batch.contents, strict=True))
     ]
 
 
-def _command(item: movements.BatchItem | LedgerError, content: Any, common: dict[str, Any]) -> AnyCommand | LedgerError:
+def _command(
+    principal: Principal, item: movements.BatchItem | LedgerError, content: Any, common: dict[str, Any]
+) -> AnyCommand | LedgerError:
     if isinstance(item, LedgerError):
         return item
     try:
         own_key = content.pop("idempotency_key", None)
         if own_key is not None:
-            common["idempotency_key"] = idempotency.parse_key(own_key)
+            common["idempotency_key"] = kept_key(principal, own_key)
         common["fingerprint"] = idempotency.fingerprint_of("post", "", common["actor"], content)
         return movements.transact(item, **common)
     except LedgerError as error:
