@@ -63,19 +63,28 @@ def run(ledger: MemoryLedger, *commands: AnyCommand) -> Sequence[Outcome]:
     return ledger.run(commands).outcomes
 
 
-@pytest.fixture
-def ledger() -> MemoryLedger:
-    """Alice has 100 in `wallet` and some in `savings` and may owe 50 on `debt`; the others are not hers."""
+def alices(*, funds: str, debt: str) -> MemoryLedger:
+    """Alice has `funds` in `wallet` and nothing in `savings` and may owe up to `debt` on `debt`; `bank` is not hers."""
     ledger = MemoryLedger(members_may_post=True)
     run(
         ledger,
         opening("bank", kind=AccountType.ASSET),
         opening("wallet", owner=ALICE, min_balance="0"),
         opening("savings", owner=ALICE, min_balance="0"),
-        opening("debt", kind=AccountType.ASSET, owner=ALICE, max_balance="50"),
+        opening("debt", kind=AccountType.ASSET, owner=ALICE, max_balance=debt),
+        transfer("fund", funds, credit="wallet"),
+    )
+    return ledger
+
+
+@pytest.fixture
+def ledger() -> MemoryLedger:
+    """Alice's ledger with some in `savings`, with `bob` and `shop`."""
+    ledger = alices(funds="100", debt="50")
+    run(
+        ledger,
         opening("bob", owner=BOB, min_balance="0"),
         opening("shop"),
-        transfer("fund", "100", credit="wallet"),
         transfer("fund savings", "5", credit="savings"),
         transfer("fund bob", "7", credit="bob"),
     )
@@ -466,15 +475,7 @@ def world(facts: Sequence[str]) -> MemoryLedger:
 
     Their numbers are the same in every world.
     """
-    ledger = MemoryLedger(members_may_post=True)
-    run(
-        ledger,
-        opening("bank", kind=AccountType.ASSET),
-        opening("wallet", owner=ALICE, min_balance="0"),
-        opening("savings", owner=ALICE, min_balance="0"),
-        opening("debt", kind=AccountType.ASSET, owner=ALICE, max_balance="5"),
-        transfer("fund", "10", credit="wallet"),
-    )
+    ledger = alices(funds="10", debt="5")
     for code, fact in zip(OTHERS, facts, strict=True):
         run(ledger, opening(code if fact != "missing" else f"nothing:{code}", owner=BOB if fact == "bobs" else None))
         limits: dict[str, Any] = {"full": {"max_balance": "2"}, "poor": {"min_balance": "-1"}}.get(fact, {})
