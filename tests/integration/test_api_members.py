@@ -270,6 +270,34 @@ async def test_a_member_with_many_accounts_finds_the_same(
             assert all({line.account for line in entry.postings} <= {"alice", "alice:savings", ""} for entry in found)
 
 
+async def test_where_a_page_of_a_member_ends_tells_of_its_own_only(
+    ledger: LedgerClient,
+    credentials: ClientCredentials,
+    shared_database: Database,
+    alice: Principal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "LOOKS", 1)
+    for number in range(4):
+        await ledger.transfer(f"other {number}", credit="bob", category="pay", reference="pay", metadata={"a": 1})
+    asked: list[Item] = [{}, {"category": "pay"}, {"reference": "pay"}, {"metadata": '{"a":1}'}, {"account": "bob"}]
+    async with db.pool(shared_database.api_url, application_name="test", max_size=1) as pool:
+        for filters in asked:
+            wanted = TransactionFilters(**filters)
+            found = await find_transactions(
+                pool, credentials.tenant_id, wanted, confined_to=alice.confined_to, before=NEWEST[0], limit=1
+            )
+            assert (len(found.items), found.following) == (0 if filters else 1, None)
+
+
+async def test_the_past_of_an_account_is_its_owners(ledger: LedgerClient, member: LedgerClient) -> None:
+    del ledger
+    now = "2100-01-01T00:00:00Z"
+    for times in ({"as_of": now}, {"effective_at": now}, {"as_of": now, "effective_at": now}):
+        assert (await member.get("/v1/accounts/alice/balance", **times)).body["posted"] == "100.00"
+        assert (await member.get("/v1/accounts/bob/balance", **times)).told == (404, "not_found")
+
+
 async def test_sums_of_a_member_are_those_of_its_own_accounts(ledger: LedgerClient, member: LedgerClient) -> None:
     await split(ledger, "bill", category="food")
     await ledger.open_account("alice:other", owner=None)
