@@ -12,7 +12,7 @@ import msgspec
 
 from ledgerx.journal import Entry, Kind, Layer, Posting
 
-# How the journal names a person.
+# How the journal names a user, before the id that is the owner of accounts. Others own them by their whole name.
 USER = "user:"
 
 
@@ -30,7 +30,7 @@ def redacted(entry: Entry, owner: str) -> Entry:
     Whoever else made it is left out, and so are the idempotency key and the hash, by which a guess at what was left out
     could be checked: they are empty then, as are the accounts of the lines that stand for those of all others.
     """
-    by_owner = entry.actor == USER + owner
+    by_owner = entry.actor.removeprefix(USER) == owner
     key = entry.idempotency_key
     return msgspec.structs.replace(
         entry,

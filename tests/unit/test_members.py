@@ -554,3 +554,13 @@ def test_facts_about_others_change_an_answer_only_where_their_accounts_take_noth
         for _, _, detail, extra in unknown:
             assert detail == f'there is no account "{extra["account"]}" that this can be booked on'
             assert extra.keys() == {"account"}
+
+
+@pytest.mark.parametrize(
+    ("owner", "actor"), [(ALICE, f"user:{ALICE}"), ("oidc:https://issuer:alice", "oidc:https://issuer:alice")]
+)
+def test_what_a_member_did_is_told_to_it_and_to_nobody_else(owner: str, actor: str) -> None:
+    entry = Entry(seq=9, kind=Kind.POST, recorded_at=NOON, actor=actor, idempotency_key=own_key(actor, "k"))
+    mine, theirs = redacted(entry, owner), redacted(entry, BOB)
+    assert (mine.actor, mine.idempotency_key) == (actor, "k")
+    assert (theirs.actor, theirs.idempotency_key) == ("", None)
