@@ -4,9 +4,11 @@ The first statement locks the tenant's head; the loads come after it as statemen
 that locks and loads at once would read a snapshot from before the lock was won. Two round trips in all.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
@@ -19,6 +21,9 @@ from ledgerx.errors import NotFound
 from ledgerx.journal import Entry, Kind
 from ledgerx.outcomes import Outcome
 from ledgerx.state import Account, Head, KnownKey, State, Sums, Target
+
+T = TypeVar("T")
+LARGE = 1_000
 
 _queries = Queries("ledgerx", "sql/posting.sql")
 _reading = Queries("ledgerx", "sql/reading.sql")
@@ -42,7 +47,7 @@ async def run_batch(
     """
     async with tenant_scope(connection, tenant_id):
         state = await _load(connection, tenant_id, commands, _queries.lock_head, max_accounts)
-        decision = decide(state, commands, clock(), atomic=atomic)
+        decision = await _computed(len(commands), partial(decide, state, commands, clock(), atomic=atomic))
         if decision.entries:
             await _write(connection, tenant_id, state, decision, commands[0].traceparent)
     return decision.outcomes
@@ -60,7 +65,8 @@ async def try_batch(
     """What `run_batch` would come to if nobody else wrote; nothing is locked or written, and no key is looked up."""
     async with tenant_scope(connection, tenant_id, snapshot=True):
         state = await _load(connection, tenant_id, commands, _queries.look_at_head, max_accounts, keys=False)
-    return decide(state, commands, clock(), atomic=atomic).outcomes
+    decision = await _computed(len(commands), partial(decide, state, commands, clock(), atomic=atomic))
+    return decision.outcomes
 
 
 def append_parameters(
@@ -82,6 +88,11 @@ def append_parameters(
         "head_hash": entries[-1].hash,
         "head_recorded_at": entries[-1].recorded_at,
     }
+
+
+async def _computed(size: int, function: Callable[[], T]) -> T:
+    """What a pure function comes to; in a thread where it is about more than `LARGE`: the loop has others to serve."""
+    return function() if size <= LARGE else await asyncio.to_thread(function)
 
 
 async def _load(
@@ -167,7 +178,8 @@ async def _write(
         await connection.execute(query, {"tenant_id": tenant_id, **parameters})
 
     entries = decision.entries
-    await run(_queries.append, append_parameters(tenant_id, state.head.hash, entries, traceparent))
+    parameters = partial(append_parameters, tenant_id, state.head.hash, entries, traceparent)
+    await run(_queries.append, await _computed(len(entries), parameters))
     terms = rows.search_columns(entries)
     if terms["seq"]:
         await run(_queries.insert_search_terms, terms)

@@ -161,7 +161,8 @@ class Ledger:
             target_seq=target_seq,
             expires_at=expires_at,
         )
-        entry = msgspec.structs.replace(entry, hash=chain(self.head.hash, entry))
+        # Nobody else has seen it yet.
+        msgspec.structs.force_setattr(entry, "hash", chain(self.head.hash, entry))
         self.entries.append(entry)
         self.head = Head(entry.seq, entry.hash, entry.recorded_at)
         return entry
