@@ -177,6 +177,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     `accounts_left` is how many accounts the tenant may still open; None is no limit. `assets` are the registered ones
     among those that the batch names, `scales` those that accounts hold, with their scale; `categories` the registered
     ones among those that the batch changes, and, where it may meet strict categories, among those that it uses.
+    `members_may_post` is whether the tenant lets members take from their accounts, loaded where a command is a
+    member's.
     """
 
     head: Head
@@ -190,3 +192,4 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     assets: Mapping[str, Asset] = {}
     scales: Mapping[str, int] = {}
     categories: Mapping[str, Category] = {}
+    members_may_post: bool = False

@@ -20,8 +20,9 @@ R = TypeVar("R")
 
 
 class MemoryLedger:
-    def __init__(self, max_accounts: int | None = None) -> None:
+    def __init__(self, max_accounts: int | None = None, *, members_may_post: bool = False) -> None:
         self.max_accounts = max_accounts
+        self.members_may_post = members_may_post
         self.head = Head(0, genesis(TENANT), NOON)
         self.entries: list[Entry] = []
         self.accounts: dict[str, Account] = {}
@@ -91,6 +92,7 @@ class MemoryLedger:
             assets={code: self.assets[code] for code in asset_codes if code in self.assets},
             scales={one.asset: one.scale for one in self.accounts.values() if one.asset in asset_codes},
             categories={code: self.categories[code] for code in category_codes if code in self.categories},
+            members_may_post=self.members_may_post,
         )
 
     def target(self, seq: int) -> Target | None:

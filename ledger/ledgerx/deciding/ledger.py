@@ -9,6 +9,7 @@ from ledgerx.commands import Command, Transact
 from ledgerx.errors import (
     AccountClosed,
     AccountFrozen,
+    Forbidden,
     InsufficientFunds,
     LimitExceeded,
     NotFound,
@@ -21,6 +22,7 @@ from ledgerx.journal import (
     Change,
     Entry,
     Kind,
+    Layer,
     Posting,
     annotations_hash,
     chain,
@@ -28,6 +30,8 @@ from ledgerx.journal import (
 from ledgerx.money import from_minor
 from ledgerx.outcomes import Recorded
 from ledgerx.state import Account, Balance, Head, State, Sums, Target, balance
+
+NOT_OWN = "a member takes from its own accounts only"
 
 
 class Ledger:
@@ -52,6 +56,7 @@ class Ledger:
         self.categories = dict(state.categories)
         self.changed_assets: set[str] = set()
         self.changed_categories: set[str] = set()
+        self.members_may_post = state.members_may_post
 
     @property
     def changed_guarded_sums(self) -> dict[int, tuple[Sums, int]]:
@@ -93,13 +98,19 @@ class Ledger:
     ) -> Recorded:
         """Record a transaction. A category that `command` does not give is that of the `target`.
 
-        Raises `UnknownCategory`, `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`.
+        Raises `UnknownCategory`, `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`, and `Forbidden` where it
+        takes from an account beside those that `command` is confined to.
         """
         self.check_category(command.category)
         self._check_versions(command.if_versions)
         touched = self._touched(postings)
+        checked: Iterable[tuple[Account, Sums]] = touched.values()
+        if command.confined_to is not None:
+            self._check_takes_own(command.confined_to, postings)
+            # Who has too little is not told what others have room for.
+            checked = sorted(checked, key=lambda one: one[0].owner != command.confined_to)
         balances = {}
-        for account, sums in touched.values():
+        for account, sums in checked:
             if account.guarded:
                 after = balance(sums, account.type)
                 check_within(account, after)
@@ -163,7 +174,8 @@ class Ledger:
             target_seq=target_seq,
             expires_at=expires_at,
         )
-        entry = msgspec.structs.replace(entry, hash=chain(self.head.hash, entry))
+        # Nobody else has seen it yet.
+        msgspec.structs.force_setattr(entry, "hash", chain(self.head.hash, entry))
         self.entries.append(entry)
         self.head = Head(entry.seq, entry.hash, entry.recorded_at)
         return entry
@@ -176,6 +188,27 @@ class Ledger:
                 raise PreconditionFailed(
                     f'account "{code}" stands at version {stands}, not {version}', account=code, version=stands
                 )
+
+    def owns(self, owner: str, code: str) -> bool:
+        """Whether there is an account with this code, and it is the owner's."""
+        account = self.accounts.get(code)
+        return account is not None and account.owner == owner
+
+    def _check_takes_own(self, owner: str, postings: Iterable[Posting]) -> None:
+        """Raise `Forbidden` where others lose by `postings`: money, or what a hold promises them.
+
+        What takes a hold's credit off the pending layer has to post it in full.
+        """
+        promised: dict[int, int] = {}
+        for line in postings:
+            if self.owns(owner, line.account):
+                continue
+            if line.amount > 0 and line.layer is not Layer.PENDING_CREDIT:
+                raise Forbidden(NOT_OWN)
+            if line.layer is not Layer.PENDING_DEBIT:
+                promised[line.account_id] = promised.get(line.account_id, 0) + line.amount
+        if any(amount > 0 for amount in promised.values()):
+            raise Forbidden(NOT_OWN)
 
     def _touched(self, postings: Iterable[Posting]) -> dict[int, tuple[Account, Sums]]:
         """What the known sums of accounts among `postings` would come to.
