@@ -183,7 +183,6 @@ def grown_tenant(shared_database: Database) -> UUID:
         (READING.sums, {"codes": CODES[:1], "owner": None}),
         (READING.account, {"code": CODES[7], "owner": None}),
         (READING.entries, {"seqs": list(range(100, 151))}),
-        (READING.postings, {"seqs": list(range(3_000, 3_051))}),
         (REGISTRIES.load_assets, {"codes": ["USD", "BTC"]}),
         (REGISTRIES.load_categories, {"codes": ["a", "b"]}),
         (REGISTRIES.asset_codes_page, {"after": "", "limit": 51}),

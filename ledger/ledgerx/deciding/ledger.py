@@ -98,7 +98,7 @@ class Ledger:
     ) -> Recorded:
         """Record a transaction. A category that `command` does not give is that of the `target`.
 
-        Raises `UnknownCategory`, `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`, and `Forbidden` where it
+        Raises `UnknownCategory`, `InsufficientFunds`, `LimitExceeded`, `PreconditionFailed`, and `Forbidden` where it
         takes from an account beside those that `command` is confined to.
         """
         self.check_category(command.category)
