@@ -18,6 +18,7 @@ from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api.outside import OutsideTokens, tenant_id_of
 from ledgerx_api.problems import PROBLEMS
+from ledgerx_api.tenants import Tenants
 from ledgerx_api.tokens import Principal, Tokens
 
 OPT = "access"
@@ -64,14 +65,14 @@ def requires(
     }
 
 
-def authorised_by(tokens: Tokens, outside: OutsideTokens) -> Callable[[ASGIApp], ASGIApp]:
+def authorised_by(tokens: Tokens, outside: OutsideTokens, tenants: Tenants) -> Callable[[ASGIApp], ASGIApp]:
     """The middleware that leaves the principal of a request in `request.user`, or refuses it."""
 
     def middleware(app: ASGIApp) -> ASGIApp:
         async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
             wanted = scope["route_handler"].opt.get(OPT)
             if wanted is not None:
-                scope["user"] = await authorise(scope, wanted, tokens, outside)
+                scope["user"] = await authorise(scope, wanted, tokens, outside, tenants)
             await app(scope, receive, send)
 
         return guarded
@@ -79,10 +80,12 @@ def authorised_by(tokens: Tokens, outside: OutsideTokens) -> Callable[[ASGIApp],
     return middleware
 
 
-async def authorise(scope: AsgiScope, wanted: Access, tokens: Tokens, outside: OutsideTokens) -> Principal:
+async def authorise(
+    scope: AsgiScope, wanted: Access, tokens: Tokens, outside: OutsideTokens, tenants: Tenants
+) -> Principal:
     """The principal of a request to a route that wants `wanted`.
 
-    Raises `Unauthenticated`, `Forbidden` and `IssuerUnavailable`.
+    Raises `Unauthenticated`, `Forbidden`, `TenantSuspended` and `IssuerUnavailable`.
     """
     authorization = tenant = b""
     for name, value in scope["headers"]:
@@ -100,6 +103,7 @@ async def authorise(scope: AsgiScope, wanted: Access, tokens: Tokens, outside: O
         principal = await outside.verify(token, named) or tokens.verify(token)
     if tenant and tenant_id_of(tenant.decode("latin-1")) != principal.tenant_id:
         raise InvalidToken("the access token is of another tenant than LedgerX-Tenant says")
+    tenants.check(principal.tenant_id)
     if not wanted.allows(principal):
         raise Forbidden(f"this needs {wanted}")
     return principal

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +26,7 @@ from ledgerx.engine import Engine
 from ledgerx.errors import ConfigurationError, LedgerError
 from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
+from ledgerx.lifecycle import TenantChange, read_changes
 from ledgerx.outbound import Network, Outbound, OutboundError, checked_url
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
@@ -58,6 +60,7 @@ from ledgerx_api.routes import (
     users,
 )
 from ledgerx_api.settings import ApiSettings
+from ledgerx_api.tenants import Tenants
 from ledgerx_api.tokens import Tokens
 
 _log = structlog.get_logger()
@@ -77,7 +80,8 @@ def create_app(settings: ApiSettings) -> Litestar:
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
     )
     trusted_proxies = addresses.networks(settings.trusted_proxies)
-    limiter = RateLimiter(settings, trusted_proxies)
+    tenants = Tenants(partial(_read_changes, pool))
+    limiter = RateLimiter(settings, trusted_proxies, tenants.requests_per_second)
     engine = Engine(pool, max_accounts=settings.max_accounts or None)
     passwords = Passwords()
 
@@ -100,6 +104,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         tasks = [
             asyncio.create_task(keep_partitions_ahead(pool.connection, partitions_made)),
             asyncio.create_task(watch.run()),
+            asyncio.create_task(tenants.run()),
         ]
         with suppress(TimeoutError):
             await asyncio.wait_for(partitions_made.wait(), _PARTITIONS_WAIT_S)
@@ -117,7 +122,7 @@ def create_app(settings: ApiSettings) -> Litestar:
 
     return Litestar(
         route_handlers=[
-            *auth.routes(pool, tokens, keyset),
+            *auth.routes(pool, tokens, keyset, tenants),
             *accounts.routes(pool),
             *balances.routes(pool),
             *statements.routes(pool),
@@ -130,6 +135,7 @@ def create_app(settings: ApiSettings) -> Litestar:
                 pool,
                 tokens,
                 passwords,
+                tenants,
                 default_tenant=settings.default_tenant,
                 refresh_token_ttl_s=settings.refresh_token_ttl_s,
                 address_of=address_of,
@@ -140,13 +146,13 @@ def create_app(settings: ApiSettings) -> Litestar:
             *audit.routes(pool),
             *transactions.routes(pool, engine),
             *batches.routes(engine, limiter),
-            *events.routes(pool, streams, tokens, outside),
-            *health.routes(pool, partitions_made),
+            *events.routes(pool, streams, tokens, outside, tenants),
+            *health.routes(pool, partitions_made, tenants.known),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
         state=State({"streams": streams}),
-        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens, outside), limiter.limited],
+        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens, outside, tenants), limiter.limited],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,
@@ -178,6 +184,11 @@ async def _read_trust(pool: Pool, tenant_id: UUID) -> Trust | None:
     async with pool.connection() as connection:
         record = await read_trust(connection, tenant_id)
     return None if record is None else record.trust
+
+
+async def _read_changes(pool: Pool, since: datetime | None) -> list[TenantChange]:
+    async with pool.connection() as connection:
+        return await read_changes(connection, since)
 
 
 def _openapi() -> OpenAPIConfig:

@@ -8,10 +8,11 @@ seldom, and windows that are used up are known without asking. A store that fail
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from math import ceil
 from typing import Any
+from uuid import UUID
 
 import structlog
 from limits import RateLimitItemPerSecond
@@ -86,14 +87,23 @@ class _Policy:
 class RateLimiter:
     """The limits of one process; `limited` is a middleware that stands behind `access.authorised_by`.
 
-    Raises `ConfigurationError` for an unusable URL of a store.
+    `own_rate` says how many requests a second a tenant may send that has a limit of its own. Raises
+    `ConfigurationError` for an unusable URL of a store.
     """
 
-    def __init__(self, settings: ApiSettings, trusted_proxies: Sequence[Network]) -> None:
+    def __init__(
+        self,
+        settings: ApiSettings,
+        trusted_proxies: Sequence[Network],
+        own_rate: Callable[[UUID], int | None] = lambda _tenant_id: None,
+    ) -> None:
         self._trusted_proxies = trusted_proxies
         self._store = _store(settings.rate_limit_url)
         self._counts = FixedWindowRateLimiter(self._store)
         self._store_rests_until = 0.0
+        self._own_rate = own_rate
+        self._window_s = settings.rate_limit_window_s
+        self._by_rate: dict[int, _Policy] = {}
         self._tenant, self._client, self._address = (
             _Policy(name, quota, settings.rate_limit_window_s) if quota else None
             for name, quota in (
@@ -161,11 +171,21 @@ class RateLimiter:
         if principal is not None:
             if self._client is not None:
                 windows.append(self._client.window(principal.tenant_id, principal.actor))
-            if self._tenant is not None:
-                windows.append(self._tenant.window(principal.tenant_id))
+            tenant = self._tenant_policy(principal.tenant_id)
+            if tenant is not None:
+                windows.append(tenant.window(principal.tenant_id))
         if self._address is not None and scope["path"].startswith(_BY_ADDRESS):
             windows.append(self._address.window(site_of(address_of(scope, self._trusted_proxies))))
         return windows
+
+    def _tenant_policy(self, tenant_id: UUID) -> _Policy | None:
+        rate = self._own_rate(tenant_id)
+        if rate is None:
+            return self._tenant
+        policy = self._by_rate.get(rate)
+        if policy is None:
+            policy = self._by_rate[rate] = _Policy("tenant", rate * self._window_s, self._window_s)
+        return policy
 
     async def _obtain_and_spend(self, windows: Sequence[_Window], cost: int) -> None:
         """Take `cost` from all windows, or from none and raise `RateLimited`."""

@@ -18,7 +18,7 @@ from ledgerx import events, rows
 from ledgerx.commands import AnyCommand
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.decide import Decision, decide
-from ledgerx.errors import NotFound
+from ledgerx.errors import NotFound, TenantSuspended
 from ledgerx.journal import Entry, Kind
 from ledgerx.outcomes import Outcome
 from ledgerx.state import Account, Asset, Category, Head, KnownKey, State, Sums, Target
@@ -42,10 +42,10 @@ async def run_batch(
 ) -> Sequence[Outcome]:
     """Decide and durably record `commands`, of an `atomic` batch all or none; their outcomes are true on return.
 
-    No more accounts are opened than `max_accounts` of the tenant; None is no limit.
+    No more accounts are opened than `max_accounts` of the tenant, or than its own limit; None is no limit.
 
-    Raises `NotFound` for an unknown tenant and `psycopg.Error`; after an error of the connection nobody knows whether
-    the batch was committed, and running the same commands again settles it.
+    Raises `NotFound` for an unknown tenant, `TenantSuspended`, and `psycopg.Error`; after an error of the connection
+    nobody knows whether the batch was committed, and running the same commands again settles it.
     """
     async with tenant_scope(connection, tenant_id):
         state = await _load(connection, tenant_id, commands, _queries.lock_head, max_accounts)
@@ -132,7 +132,9 @@ async def _load(
     head_row = await head_cursor.fetchone()
     if head_row is None:
         raise NotFound("there is no such tenant")
-    seq, last_hash, recorded_at, opened, *registry_columns = head_row
+    seq, last_hash, recorded_at, suspended, opened, own_max_accounts, *registry_columns = head_row
+    if suspended:
+        raise TenantSuspended
     registry = rows.registry(registry_columns)
     # Only now does anybody know whether they are strict: it costs those a round trip that are.
     category_codes = rows.category_codes_of(commands, strict=registry.strict_categories)
@@ -156,7 +158,7 @@ async def _load(
         keys={str(entry.idempotency_key): KnownKey(entry.fingerprint or b"", entry) for entry in known},
         targets=_targets(target_entries, await _rows(resolutions_cursor), await _rows(reversed_cursor)),
         versions={row[0]: row[1] for row in await _rows(versions_cursor)},
-        accounts_left=None if max_accounts is None else max_accounts - opened,
+        accounts_left=min((one - opened for one in (max_accounts, own_max_accounts) if one is not None), default=None),
         registry=registry,
         assets=assets,
         scales=scales,

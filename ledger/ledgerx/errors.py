@@ -107,6 +107,13 @@ class Forbidden(LedgerError):
     title = "Not allowed"
 
 
+class TenantSuspended(Forbidden):
+    """403: the tenant keeps everything, but nobody may use it now."""
+
+    code = "tenant_suspended"
+    title = "Tenant is suspended"
+
+
 class NotFound(LedgerError):
     """404: there is no such thing in this tenant."""
 

@@ -65,16 +65,20 @@ class ApiClient(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[ClientSecret, ...]
 
 
-async def create_tenant(connection: Connection, name: str, *, time_zone: str = "UTC") -> UUID:
+async def create_tenant(connection: Connection, name: str, *, time_zone: str = "UTC", owner: str | None = None) -> UUID:
     """Make a tenant with an empty journal and return its id. `connection` is the schema owner's.
 
-    Raises `Conflict` when the name is taken and `InvalidField` when it is not one or Postgres knows no such time zone.
+    `owner` is who declares it, where somebody outside does (`ledgerx.lifecycle`).
+
+    Raises `Conflict` when the name is taken, or the owner has a tenant, and `InvalidField` when it is not one or
+    Postgres knows no such time zone.
     """
     tenant_id = uuid_utils.uuid7()
     try:
         async with tenant_scope(connection, tenant_id):
             await connection.execute(
-                _queries.insert_tenant, {"tenant_id": tenant_id, "name": name, "time_zone": time_zone}
+                _queries.insert_tenant,
+                {"tenant_id": tenant_id, "name": name, "owner": owner, "time_zone": time_zone},
             )
             await connection.execute(_queries.insert_head, {"tenant_id": tenant_id, "hash": genesis(tenant_id)})
     except UniqueViolation:

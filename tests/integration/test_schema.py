@@ -23,6 +23,7 @@ from tests.unit.memory_ledger import NOON
 
 # Keys that do not begin with tenant_id, and why.
 PLATFORM_WIDE_KEYS = {
+    "tenants_owner_key",  # one tenant for whoever declares one
     "tenants_name_key",  # the registry of tenants is what names them
     "trusted_issuers_audience_key",  # a token that is meant for one tenant is never good in another
 }

@@ -16,6 +16,7 @@ from ledgerx.errors import InvalidClient, InvalidScope, UnsupportedGrantType
 from ledgerx.keys import Keyset
 from ledgerx.tenancy import Scope, authenticate_client
 from ledgerx_api.problems import PROBLEMS
+from ledgerx_api.tenants import Tenants
 from ledgerx_api.tokens import Principal, Tokens
 
 
@@ -37,7 +38,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
 
 
-def routes(pool: Pool, tokens: Tokens, keyset: Keyset) -> list[HTTPRouteHandler]:
+def routes(pool: Pool, tokens: Tokens, keyset: Keyset, tenants: Tenants) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken", responses=PROBLEMS)
@@ -51,6 +52,7 @@ def routes(pool: Pool, tokens: Tokens, keyset: Keyset) -> list[HTTPRouteHandler]
         client_id, client_secret = _basic(request.headers.get("authorization")) or (data.client_id, data.client_secret)
         async with pool.connection() as connection:
             tenant_id, granted = await authenticate_client(connection, client_id, client_secret)
+        tenants.check(tenant_id)
         wanted = frozenset(data.scope.split()) or granted
         if not wanted <= granted:
             raise InvalidScope(f"this client may ask for: {' '.join(sorted(granted))}")

@@ -17,6 +17,7 @@ from ledgerx_api.event_streams import EventStreamResponse, EventStreams
 from ledgerx_api.outside import OutsideTokens
 from ledgerx_api.paging import DEFAULT_LIMIT, Limit
 from ledgerx_api.problems import MEDIA_TYPE, Problem
+from ledgerx_api.tenants import Tenants
 from ledgerx_api.tokens import Principal, Tokens
 
 _EVENTS = "/v1/events"
@@ -35,7 +36,9 @@ _STREAM = ResponseSpec(
 )
 
 
-def routes(pool: Pool, streams: EventStreams, tokens: Tokens, outside: OutsideTokens) -> list[HTTPRouteHandler]:
+def routes(
+    pool: Pool, streams: EventStreams, tokens: Tokens, outside: OutsideTokens, tenants: Tenants
+) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(_EVENTS, tags=["events"], operation_id="listEvents", **requires(Scope.LEDGER_READ, {410: _EXPIRED}))
@@ -75,7 +78,7 @@ def routes(pool: Pool, streams: EventStreams, tokens: Tokens, outside: OutsideTo
         return await streams.open(
             request.user.tenant_id,
             after=after if last_event_id is None else last_event_id,
-            authorise=lambda: authorise(request.scope, request.route_handler.opt[OPT], tokens, outside),
+            authorise=lambda: authorise(request.scope, request.route_handler.opt[OPT], tokens, outside, tenants),
         )
 
     @get("/v1/integrity", tags=["integrity"], operation_id="getIntegrity", **requires(Scope.LEDGER_READ))

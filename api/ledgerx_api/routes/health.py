@@ -12,8 +12,11 @@ from ledgerx.database import Pool
 from ledgerx.errors import Unavailable
 
 
-def routes(pool: Pool, partitions_made: asyncio.Event) -> list[HTTPRouteHandler]:
-    """The handlers of this module. Nothing can be recorded before `partitions_made` is set."""
+def routes(pool: Pool, partitions_made: asyncio.Event, tenants_known: asyncio.Event) -> list[HTTPRouteHandler]:
+    """The handlers of this module.
+
+    Nothing can be recorded before `partitions_made` is set, and nobody knows who is suspended before `tenants_known`.
+    """
 
     @get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:
@@ -25,6 +28,8 @@ def routes(pool: Pool, partitions_made: asyncio.Event) -> list[HTTPRouteHandler]
         """The database answers, has the schema and takes entries; Kafka does not matter to this process."""
         if not partitions_made.is_set():
             raise Unavailable("the outbox partitions are not made yet")
+        if not tenants_known.is_set():
+            raise Unavailable("it is not known yet which tenants are suspended")
         try:
             async with pool.connection(timeout=2) as connection:
                 await connection.execute("SELECT FROM ledgerx.heads LIMIT 0")

@@ -16,6 +16,7 @@ from ledgerx_api import schemas_people as schemas
 from ledgerx_api.body import JsonBody
 from ledgerx_api.origin import AddressOf
 from ledgerx_api.problems import PROBLEMS
+from ledgerx_api.tenants import Tenants
 from ledgerx_api.tokens import Principal, Tokens
 
 _AUTH = "/v1/auth"
@@ -26,6 +27,7 @@ def routes(
     pool: Pool,
     tokens: Tokens,
     passwords: Passwords,
+    tenants: Tenants,
     *,
     default_tenant: str | None,
     refresh_token_ttl_s: int,
@@ -40,6 +42,7 @@ def routes(
         return tenant
 
     def answer(session: Session) -> Response[schemas.Tokens]:
+        tenants.check(session.tenant_id)
         scopes, user = SCOPES[session.user.role], session.user
         return Response(
             schemas.Tokens(

@@ -1,6 +1,7 @@
 -- name: insert_tenant
 -- The tenant's row in the registry.
-INSERT INTO ledgerx.tenants (tenant_id, name, time_zone) VALUES (%(tenant_id)s, %(name)s, %(time_zone)s);
+INSERT INTO ledgerx.tenants (tenant_id, name, owner, time_zone)
+VALUES (%(tenant_id)s, %(name)s, %(owner)s, %(time_zone)s);
 
 -- name: insert_head
 -- The head of an empty journal.
@@ -24,7 +25,7 @@ UPDATE ledgerx.tenants SET members_may_post = %(allowed)s WHERE tenant_id = %(te
 
 -- name: registration_allowed
 -- Whether people may register themselves.
-SELECT allow_registration FROM ledgerx.tenants WHERE tenant_id = %(tenant_id)s;
+SELECT allow_registration AND state = 'active' FROM ledgerx.tenants WHERE tenant_id = %(tenant_id)s;
 
 -- name: insert_client
 -- A client of the API.
