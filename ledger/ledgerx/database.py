@@ -55,12 +55,13 @@ def integer_arrays(names: Sequence[str], rows: Iterable[Iterable[int]]) -> dict[
     return {name: "{" + ",".join(map(str, column)) + "}" for name, column in zip(names, columns, strict=True)}
 
 
-def connection_options(application_name: str, *, durable: bool = True) -> dict[str, Any]:
+def connection_options(application_name: str, *, durable: bool = True, role: str | None = None) -> dict[str, Any]:
     """Keyword arguments of a connection of ours: time-outs on the server, keepalives, a name to find it by.
 
-    A commit that is not `durable` may be gone after a crash of the server: for what can be computed again.
+    A commit that is not `durable` may be gone after a crash of the server: for what can be computed again. With a
+    `role` the connection acts as that one, of which whoever logs in must be a member.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "statement_timeout": STATEMENT_TIMEOUT_MS,
         "lock_timeout": LOCK_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
@@ -71,6 +72,8 @@ def connection_options(application_name: str, *, durable: bool = True) -> dict[s
         "enable_seqscan": "off",
         "timezone": "UTC",
     }
+    if role is not None:
+        settings["role"] = role
     return {
         "application_name": application_name,
         "connect_timeout": 5,
@@ -88,12 +91,20 @@ async def connect(url: str, *, application_name: str) -> Connection:
     return await Connection.connect(url, **connection_options(application_name))
 
 
-def pool(url: str, *, application_name: str, max_size: int, min_size: int = 1, durable: bool = True) -> Pool:
+def pool(
+    url: str,
+    *,
+    application_name: str,
+    max_size: int,
+    min_size: int = 1,
+    durable: bool = True,
+    role: str | None = None,
+) -> Pool:
     """A pool of connections with `connection_options`; the caller opens and closes it."""
     return AsyncConnectionPool(
         url,
         connection_class=Connection,
-        kwargs=connection_options(application_name, durable=durable),
+        kwargs=connection_options(application_name, durable=durable, role=role),
         min_size=min_size,
         max_size=max_size,
         open=False,

@@ -22,6 +22,17 @@ _PREPARE = f"""
     CREATE SCHEMA IF NOT EXISTS {_SCHEMA};
     CREATE TABLE IF NOT EXISTS {_SCHEMA}.checksums (migration_id text PRIMARY KEY, sha256 text NOT NULL);
 """
+# An administrator who is no superuser acts as the owner of the schema only once it has made itself a member.
+_OWN = """
+    DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'ledgerx_owner') THEN
+            CREATE ROLE ledgerx_owner LOGIN;
+        END IF;
+        IF NOT pg_has_role(current_user, 'ledgerx_owner', 'USAGE') THEN
+            GRANT ledgerx_owner TO CURRENT_USER;
+        END IF;
+    END $$
+"""
 _SELECT_CHECKSUMS = f"SELECT migration_id, sha256 FROM {_SCHEMA}.checksums"  # noqa: S608 - a constant
 _INSERT_CHECKSUM = f"INSERT INTO {_SCHEMA}.checksums VALUES (%s, %s)"  # noqa: S608 - a constant
 
@@ -33,13 +44,14 @@ class ChangedMigrationError(Exception):
 def migrate(admin_url: str) -> list[str]:
     """Bring the database up to this release and return the ids of the migrations applied now.
 
-    `admin_url` is a libpq URL of a role that may create roles, schemas and publications. Callers side by side wait for
-    each other. Raises `ChangedMigrationError`, `ConfigurationError` for an unusable URL, and `psycopg.Error`.
+    `admin_url` is a libpq URL of a role that may create schemas in the database and has CREATEROLE and REPLICATION.
+    Callers side by side wait for each other. Raises `ChangedMigrationError`, `ConfigurationError` for an unusable URL, and `psycopg.Error`.
     """
     if not admin_url.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError("the database URL must begin with postgresql://")
     with psycopg.connect(admin_url, autocommit=True) as connection, _migrations() as migrations:
         connection.execute(_LOCK)
+        connection.execute(_OWN)
         connection.execute(_PREPARE)
         known: dict[str, str] = dict(connection.execute(_SELECT_CHECKSUMS).fetchall())
         checksums = {migration.id: _checksum(Path(migration.path)) for migration in migrations}
@@ -50,6 +62,12 @@ def migrate(admin_url: str) -> list[str]:
         for migration_id in checksums.keys() - known.keys():
             connection.execute(_INSERT_CHECKSUM, (migration_id, checksums[migration_id]))
         return applied
+
+
+def newest_migration() -> str:
+    """The id of the last migration of this release."""
+    with _migrations() as migrations:
+        return max(str(migration.id) for migration in migrations)
 
 
 def _apply(admin_url: str, migrations: MigrationList) -> list[str]:

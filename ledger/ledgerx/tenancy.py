@@ -22,6 +22,7 @@ from ledgerx.errors import Conflict, InvalidClient, InvalidField, NotFound
 from ledgerx.journal import genesis
 
 MAX_SECRETS = 4
+_HANDLE_CHARACTERS = 24
 _NO_CLIENT = "there is no such client"
 _queries = Queries("ledgerx", "sql/tenancy.sql")
 
@@ -137,6 +138,43 @@ async def create_client(
         details = {"name": name, "scopes": parameters["scopes"]}
         await audit.record(connection, tenant_id, Act.CLIENT_CREATED, author, f"client:{client_id}", details)
     return ClientCredentials(tenant_id=tenant_id, client_id=client_id, client_secret=secret)
+
+
+async def ensure_client(
+    connection: Connection,
+    tenant_id: UUID,
+    handle: str,
+    name: str,
+    scopes: frozenset[Scope],
+    author: Author = SYSTEM,
+) -> str:
+    """Have an API client as somebody outside declares it, who knows it by `handle`, and return its id.
+
+    It has no secret at first. Calling it again changes nothing but what is not so any more.
+    """
+    client_id = f"{tenant_id}.{_sha256(handle).hex()[:_HANDLE_CHARACTERS]}"
+    parameters = {"tenant_id": tenant_id, "client_id": client_id, "name": name, "scopes": sorted(scopes)}
+    async with tenant_scope(connection, tenant_id):
+        changed = await (await connection.execute(_queries.ensure_client, parameters)).fetchone()
+        if changed is not None:
+            details = {"name": name, "scopes": parameters["scopes"]}
+            await audit.record(connection, tenant_id, Act.CLIENT_CREATED, author, f"client:{client_id}", details)
+    return client_id
+
+
+async def read_secrets(
+    connection: Connection, tenant_id: UUID, client_id: str, secret: str
+) -> tuple[list[ClientSecret], ClientSecret | None]:
+    """The secrets of a client, the oldest first, and which of them `secret` is."""
+    async with tenant_scope(connection, tenant_id, read_only=True):
+        cursor = await connection.execute(_queries.secrets, {"tenant_id": tenant_id, "client_id": client_id})
+    given = _sha256(secret)
+    secrets_of, found = [], None
+    for secret_id, created_at, kept in await cursor.fetchall():
+        secrets_of.append(ClientSecret(secret_id, created_at))
+        if hmac.compare_digest(bytes(kept), given):
+            found = secrets_of[-1]
+    return secrets_of, found
 
 
 async def authenticate_client(

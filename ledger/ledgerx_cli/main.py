@@ -13,6 +13,7 @@ app.command("ledgerx_cli.up:up", name="up", help="Run the whole platform on this
 app.command("ledgerx_api.server:main", name="api", help="Serve the HTTP API.")
 app.command("ledgerx_streams.relay:main", name="relay", help="Carry the outbox from Postgres to Kafka.")
 app.command("ledgerx_streams.app:main", name="streams", help="Compute projections from the journal.")
+app.command("ledgerx_operator.service:main", name="operator", help="Look after tenants as custom resources.")
 app.command("ledgerx_cli.migrate:migrate", name="migrate", help="Bring the database up to this release.")
 app.command("ledgerx_cli.bench.command:bench", name="bench", help="Measure a running platform.")
 app.command("ledgerx_cli.tenant:app", name="tenant", help="Manage tenants.")

@@ -1,45 +1,5 @@
-"""The platform's own roles on one database: their passwords and URLs."""
+"""Where the command and the tests find `ledgerx.logins`."""
 
-from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from ledgerx.logins import ROLES, Database, set_passwords
 
-import msgspec
-import psycopg
-from psycopg import sql
-
-ROLES = ("owner", "api", "streams", "relay")
-
-
-class Database(msgspec.Struct, frozen=True, kw_only=True):
-    """libpq URLs of one database: the administrator's and those of the platform's roles."""
-
-    admin_url: str
-    owner_url: str
-    api_url: str
-    streams_url: str
-    relay_url: str
-
-    def __repr__(self) -> str:
-        return "Database(***)"
-
-
-def set_passwords(admin_url: str, passwords: Mapping[str, str]) -> Database:
-    """Give each of `ROLES` its password and return the URLs. The server gets to see SCRAM verifiers only.
-
-    Raises `psycopg.Error`.
-    """
-    with psycopg.connect(admin_url) as connection:
-        for role in ROLES:
-            name = f"ledgerx_{role}"
-            verifier = connection.pgconn.encrypt_password(
-                passwords[role].encode(), name.encode(), b"scram-sha-256"
-            ).decode()
-            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier)))
-    urls = {f"{role}_url": _as_role(admin_url, f"ledgerx_{role}", passwords[role]) for role in ROLES}
-    return Database(admin_url=admin_url, **urls)
-
-
-def _as_role(admin_url: str, role: str, password: str) -> str:
-    parts = urlsplit(admin_url)
-    server = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{role}:{quote(password, safe='')}@{server}").geturl()
+__all__ = ["ROLES", "Database", "set_passwords"]

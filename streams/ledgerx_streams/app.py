@@ -14,12 +14,12 @@ import psycopg
 import structlog
 import uvloop
 
-from ledgerx import database, telemetry
+from ledgerx import database, management, telemetry
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
 from ledgerx.settings import Secret, load
-from ledgerx_streams import management, topics
+from ledgerx_streams import topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES

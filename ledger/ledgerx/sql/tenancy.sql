@@ -32,6 +32,21 @@ SELECT allow_registration AND state = 'active' FROM ledgerx.tenants WHERE tenant
 INSERT INTO ledgerx.api_clients (tenant_id, client_id, name, scopes)
 VALUES (%(tenant_id)s, %(client_id)s, %(name)s, %(scopes)s);
 
+-- name: ensure_client
+-- A client as somebody declares it; no row where it was so already.
+INSERT INTO ledgerx.api_clients AS c (tenant_id, client_id, name, scopes)
+VALUES (%(tenant_id)s, %(client_id)s, %(name)s, %(scopes)s)
+ON CONFLICT ON CONSTRAINT api_clients_pkey DO UPDATE
+SET name = excluded.name, scopes = excluded.scopes, revoked_at = NULL
+WHERE (c.name, c.scopes, c.revoked_at) IS DISTINCT FROM (excluded.name, excluded.scopes, NULL)
+RETURNING c.client_id;
+
+-- name: secrets
+-- The secrets of a client, the oldest first.
+SELECT secret_id, created_at, secret_sha256 FROM ledgerx.api_client_secrets
+WHERE tenant_id = %(tenant_id)s AND client_id = %(client_id)s
+ORDER BY created_at, secret_id;
+
 -- name: insert_secret
 -- The hash of a secret of a client.
 INSERT INTO ledgerx.api_client_secrets (tenant_id, client_id, secret_id, secret_sha256)

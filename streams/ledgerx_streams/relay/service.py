@@ -11,8 +11,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from ledgerx import management
 from ledgerx.database import connect
-from ledgerx_streams import management
 from ledgerx_streams.relay import metrics
 from ledgerx_streams.relay.pgoutput import ProtocolError
 from ledgerx_streams.relay.session import Session

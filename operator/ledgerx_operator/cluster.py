@@ -1,0 +1,131 @@
+"""What the operator reads and writes in the cluster beside its own resources' statuses, which are kopf's to patch."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+from lightkube import ApiError, AsyncClient
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace, Secret
+from lightkube.types import PatchType
+
+from ledgerx_operator.names import DATABASES, GROUP, MANAGED_BY, OPERATOR, TENANTS, VERSION
+
+LedgerTenant = create_namespaced_resource(GROUP, VERSION, "LedgerTenant", TENANTS)
+LedgerDatabase = create_namespaced_resource(GROUP, VERSION, "LedgerDatabase", DATABASES)
+
+_NOT_FOUND = 404
+
+
+class NamespaceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a namespace says of itself."""
+
+    uid: str
+    labels: Mapping[str, str]
+    terminating: bool
+
+
+class Cluster:
+    """One cluster, seen by the operator whose own namespace is `namespace`."""
+
+    def __init__(self, client: AsyncClient, namespace: str, uid: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.uid = uid
+
+    async def look_at_namespace(self, name: str) -> NamespaceInfo | None:
+        """A namespace; None where it is gone."""
+        try:
+            found = await self.client.get(Namespace, name)
+        except ApiError as error:
+            _pass_if_missing(error)
+            return None
+        metadata = found.metadata or ObjectMeta()
+        return NamespaceInfo(
+            uid=metadata.uid or "",
+            labels=metadata.labels or {},
+            terminating=metadata.deletionTimestamp is not None,
+        )
+
+    async def read_secret(self, namespace: str, name: str) -> Secret | None:
+        """A Secret; None where there is none."""
+        try:
+            return await self.client.get(Secret, name, namespace=namespace)
+        except ApiError as error:
+            _pass_if_missing(error)
+            return None
+
+    async def write_secret(self, before: Secret | None, wanted: Secret) -> None:
+        """Make a Secret, or change `before` into it; refused with a conflict when that has changed since."""
+        metadata = wanted.metadata or ObjectMeta()
+        if before is None:
+            await self.client.create(wanted)
+            return
+        known = before.metadata or ObjectMeta()
+        gone = {key: None for key in before.data or {} if key not in (wanted.data or {})}
+        patch = {
+            "metadata": {
+                "resourceVersion": known.resourceVersion,
+                "labels": metadata.labels or {},
+                "annotations": metadata.annotations or {},
+            },
+            "data": {**gone, **(wanted.data or {})},
+        }
+        await self.client.patch(
+            Secret, metadata.name or "", patch, namespace=metadata.namespace, patch_type=PatchType.MERGE
+        )
+
+    async def put_keys(self, name: str, keys: Mapping[str, str | None]) -> None:
+        """Set keys of one of the operator's own Secrets, base64-encoded; None takes a key away."""
+        before = await self.read_secret(self.namespace, name)
+        known = {} if before is None else before.data or {}
+        if all(known.get(key) == value for key, value in keys.items()):
+            return
+        if before is None:
+            metadata = ObjectMeta(name=name, namespace=self.namespace, labels={MANAGED_BY: OPERATOR})
+            data = {key: value for key, value in keys.items() if value is not None}
+            await self.client.create(Secret(metadata=metadata, data=data))
+        else:
+            await self.client.patch(
+                Secret, name, {"data": dict(keys)}, namespace=self.namespace, patch_type=PatchType.MERGE
+            )
+
+    async def databases(self) -> list[GenericNamespacedResource]:
+        """The LedgerDatabases of the operator's namespace."""
+        return [one async for one in self.client.list(LedgerDatabase, namespace=self.namespace)]
+
+    async def read_tenant(self, namespace: str, name: str) -> GenericNamespacedResource | None:
+        """A LedgerTenant; None where there is none."""
+        try:
+            return await self.client.get(LedgerTenant, name, namespace=namespace)
+        except ApiError as error:
+            _pass_if_missing(error)
+            return None
+
+    async def note_placement(self, namespace: str, name: str, database: str) -> None:
+        """Write down which database a tenant is placed on, before anything is made there."""
+        await self.client.patch(
+            LedgerTenant.Status,
+            name,
+            {"status": {"database": database}},
+            namespace=namespace,
+            patch_type=PatchType.MERGE,
+        )
+
+
+@asynccontextmanager
+async def connected(namespace: str) -> AsyncIterator[Cluster]:
+    """The cluster of the service account, or of KUBECONFIG, that this process has."""
+    client = AsyncClient(config=KubeConfig.from_env(), namespace=namespace, field_manager=OPERATOR)
+    try:
+        system = await client.get(Namespace, "kube-system")
+        yield Cluster(client, namespace, (system.metadata or ObjectMeta()).uid or "")
+    finally:
+        await client.close()
+
+
+def _pass_if_missing(error: ApiError) -> None:
+    if error.status.code != _NOT_FOUND:
+        raise error

@@ -1,0 +1,168 @@
+"""A LedgerDatabase brought to what it declares: the role checked, the schema migrated, the platform's roles handed out.
+
+The names of the roles are the server's, and the same for every database: two databases of one server share the
+passwords of the platform's roles.
+"""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import psycopg
+import structlog
+
+from ledgerx.database import Queries, connect
+from ledgerx.errors import ConfigurationError
+from ledgerx.lifecycle import count_tenants
+from ledgerx.logins import role_url, set_some_passwords
+from ledgerx.migrate import ChangedMigrationError, migrate, newest_migration
+from ledgerx_operator.cluster import Cluster, LedgerTenant
+from ledgerx_operator.databases import Databases
+from ledgerx_operator.failures import NotYet, Refusal
+from ledgerx_operator.names import DATABASE_SECRETS
+from ledgerx_operator.specs import DatabaseSpec, spec_of
+
+_queries = Queries("ledgerx_operator", "sql/inspect.sql")
+_log = structlog.get_logger()
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which database this is, wherever it is reached at."""
+
+    system_identifier: str
+    database_name: str
+
+
+class DatabaseReconciler:
+    """Brings LedgerDatabases to what they declare."""
+
+    def __init__(self, cluster: Cluster, databases: Databases) -> None:
+        self._cluster = cluster
+        self._databases = databases
+        self._claims: dict[Identity, str] = {}
+        # Roles and their passwords are the server's: one database after the other.
+        self._roles = asyncio.Lock()
+
+    async def reconcile(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Have the database ready and return what its status says of it. Raises `Failure`s and what they come from."""
+        name, spec = body["metadata"]["name"], spec_of(body, DatabaseSpec)
+        admin_url = await self._admin_url(spec)
+        identity = await self._inspect(admin_url)
+        await self._claim(name, identity)
+        async with self._roles:
+            schema = await asyncio.to_thread(_migrated, admin_url)
+            await self._hand_out_roles(name, identity, admin_url)
+        opened = await self._databases.open(name, admin_url, spec)
+        async with opened.pool.connection() as connection:
+            tenants = await count_tenants(connection)
+        return {
+            "systemIdentifier": identity.system_identifier,
+            "databaseName": identity.database_name,
+            "schema": schema,
+            "tenants": tenants,
+        }
+
+    async def release(self, body: Mapping[str, Any]) -> None:
+        """Forget a database that is deleted; its data stays. Raises `NotYet` while it holds declared tenants."""
+        name = body["metadata"]["name"]
+        async for tenant in self._cluster.client.list(LedgerTenant, namespace="*"):
+            if (tenant.get("status") or {}).get("database") == name:
+                metadata = tenant["metadata"]
+                where = f"{metadata['namespace']}/{metadata['name']}"
+                raise NotYet("TenantsLeft", f"it holds tenants that are declared, such as {where}")
+        for secret in DATABASE_SECRETS.values():
+            await self._cluster.put_keys(secret, {name: None})
+        self._claims = {identity: claimed for identity, claimed in self._claims.items() if claimed != name}
+        await self._databases.close(name)
+
+    async def _admin_url(self, spec: DatabaseSpec) -> str:
+        reference = spec.admin_secret_ref
+        secret = await self._cluster.read_secret(self._cluster.namespace, reference.name)
+        value = None if secret is None else (secret.data or {}).get(reference.key)
+        if value is None:
+            raise NotYet("AdminSecretMissing", f"there is no Secret {reference.name} with a key {reference.key}")
+        try:
+            url = base64.b64decode(value).decode().strip()
+        except ValueError:
+            url = ""
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise NotYet(
+                "AdminSecretInvalid", f"{reference.key} of the Secret {reference.name} is no postgresql:// URL"
+            )
+        return url
+
+    async def _inspect(self, admin_url: str) -> Identity:
+        async with await connect(admin_url, application_name="ledgerx-operator") as connection:
+            row = await (await connection.execute(_queries.inspect)).fetchone()
+        if row is None:
+            raise TypeError("a role that is logged in has a row")
+        system_identifier, database_name, role, may_make_roles, may_create, wal_level = row
+        if not may_make_roles:
+            raise NotYet("AdminRoleUnusable", f"the role {role} needs CREATEROLE and REPLICATION")
+        if not may_create:
+            raise NotYet("AdminRoleUnusable", f"the role {role} needs CREATE on the database {database_name}")
+        if wal_level != "logical":
+            raise NotYet("ServerUnusable", f"the server needs wal_level=logical, it has {wal_level}")
+        return Identity(system_identifier, database_name)
+
+    async def _claim(self, name: str, identity: Identity) -> None:
+        """Raises `Refusal` where another LedgerDatabase is this very database."""
+        for other in await self._cluster.databases():
+            status = other.get("status") or {}
+            theirs = Identity(status.get("systemIdentifier", ""), status.get("databaseName", ""))
+            if theirs == identity and other["metadata"]["name"] != name:
+                self._claims[identity] = other["metadata"]["name"]
+        if self._claims.setdefault(identity, name) != name:
+            raise Refusal("DuplicateDatabase", f"the LedgerDatabase {self._claims[identity]} is the same database")
+
+    async def _hand_out_roles(self, name: str, identity: Identity, admin_url: str) -> None:
+        """Have the URLs of the platform's roles in their Secrets, and good."""
+        passwords = {}
+        for role, secret in DATABASE_SECRETS.items():
+            passwords[role] = await self._known_password(name, identity, secret) or secrets.token_urlsafe(32)
+        urls = {role: role_url(admin_url, role, password) for role, password in passwords.items()}
+        if not await _let_in(urls):
+            await asyncio.to_thread(set_some_passwords, admin_url, passwords)
+            _log.info("passwords of the platform's roles set", database=name)
+        for role, url in urls.items():
+            await self._cluster.put_keys(DATABASE_SECRETS[role], {name: base64.b64encode(url.encode()).decode()})
+
+    async def _known_password(self, name: str, identity: Identity, secret_name: str) -> str | None:
+        """The password that the role has by now, through this database or another one of the server."""
+        secret = await self._cluster.read_secret(self._cluster.namespace, secret_name)
+        data = {} if secret is None else secret.data or {}
+        same_server = [
+            str(one["metadata"]["name"])
+            for one in await self._cluster.databases()
+            if (one.get("status") or {}).get("systemIdentifier") == identity.system_identifier
+        ]
+        for candidate in [name, *same_server]:
+            if candidate in data:
+                password = urlsplit(base64.b64decode(data[candidate]).decode()).password
+                if password:
+                    return unquote(password)
+        return None
+
+
+def _migrated(admin_url: str) -> str:
+    """Run the migrations of this release and return the newest. Raises `NotYet` and `psycopg.Error`."""
+    try:
+        for migration in migrate(admin_url):
+            _log.info("migration applied", migration=migration)
+    except (ChangedMigrationError, ConfigurationError) as error:
+        raise NotYet("MigrationFailed", str(error)) from None
+    return newest_migration()
+
+
+async def _let_in(urls: Mapping[str, str]) -> bool:
+    for url in urls.values():
+        try:
+            connection = await connect(url, application_name="ledgerx-operator")
+        except psycopg.OperationalError:
+            return False
+        await connection.close()
+    return True
