@@ -4,7 +4,7 @@
 PYTHON ?= python3.13 python3.12 python3.11 python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-TESTS ?= tests/unit tests/integration $(wildcard tests/chart) $(if $(KUBECONFIG),$(wildcard tests/e2e))
+TESTS ?= tests/unit tests/integration $(wildcard tests/chart) $(if $(KUBECONFIG),$(wildcard tests/e2e tests/operator))
 IMAGE ?= ledgerx:dev
 
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements-uv.lock)

@@ -45,7 +45,8 @@ def migrate(admin_url: str) -> list[str]:
     """Bring the database up to this release and return the ids of the migrations applied now.
 
     `admin_url` is a libpq URL of a role that may create schemas in the database and has CREATEROLE and REPLICATION.
-    Callers side by side wait for each other. Raises `ChangedMigrationError`, `ConfigurationError` for an unusable URL, and `psycopg.Error`.
+    Callers side by side wait for each other. Raises `ChangedMigrationError`, `ConfigurationError` for an unusable URL,
+    and `psycopg.Error`.
     """
     if not admin_url.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError("the database URL must begin with postgresql://")
