@@ -1,6 +1,6 @@
 """What the operator reads and writes in the cluster beside its own resources' statuses, which are kopf's to patch."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -28,12 +28,13 @@ class NamespaceInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cluster:
-    """One cluster, seen by the operator whose own namespace is `namespace`."""
+    """One cluster, seen by the operator whose own namespace is `namespace`; without any `watched`, all of it."""
 
-    def __init__(self, client: AsyncClient, namespace: str, uid: str) -> None:
+    def __init__(self, client: AsyncClient, namespace: str, uid: str, watched: Sequence[str]) -> None:
         self.client = client
         self.namespace = namespace
         self.uid = uid
+        self._watched = tuple(dict.fromkeys((namespace, *watched))) if watched else ("*",)
 
     async def look_at_namespace(self, name: str) -> NamespaceInfo | None:
         """A namespace; None where it is gone."""
@@ -96,6 +97,12 @@ class Cluster:
         """The LedgerDatabases of the operator's namespace."""
         return [one async for one in self.client.list(LedgerDatabase, namespace=self.namespace)]
 
+    async def tenants(self) -> AsyncIterator[GenericNamespacedResource]:
+        """The LedgerTenants that the operator looks after."""
+        for namespace in self._watched:
+            async for one in self.client.list(LedgerTenant, namespace=namespace):
+                yield one
+
     async def read_tenant(self, namespace: str, name: str) -> GenericNamespacedResource | None:
         """A LedgerTenant; None where there is none."""
         try:
@@ -116,12 +123,12 @@ class Cluster:
 
 
 @asynccontextmanager
-async def connected(namespace: str) -> AsyncIterator[Cluster]:
+async def connected(namespace: str, watched: Sequence[str]) -> AsyncIterator[Cluster]:
     """The cluster of the service account, or of KUBECONFIG, that this process has."""
     client = AsyncClient(config=KubeConfig.from_env(), namespace=namespace, field_manager=OPERATOR)
     try:
         system = await client.get(Namespace, "kube-system")
-        yield Cluster(client, namespace, (system.metadata or ObjectMeta()).uid or "")
+        yield Cluster(client, namespace, (system.metadata or ObjectMeta()).uid or "", watched)
     finally:
         await client.close()
 

@@ -81,8 +81,3 @@ class Databases:
         known = self._open.pop(name, None)
         if known is not None:
             await known.close()
-
-    async def close_all(self) -> None:
-        """Forget all databases."""
-        for name in list(self._open):
-            await self.close(name)

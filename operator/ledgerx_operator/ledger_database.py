@@ -20,7 +20,7 @@ from ledgerx.errors import ConfigurationError
 from ledgerx.lifecycle import count_tenants
 from ledgerx.logins import role_url, set_some_passwords
 from ledgerx.migrate import ChangedMigrationError, migrate, newest_migration
-from ledgerx_operator.cluster import Cluster, LedgerTenant
+from ledgerx_operator.cluster import Cluster
 from ledgerx_operator.databases import Databases
 from ledgerx_operator.failures import NotYet, Refusal
 from ledgerx_operator.names import DATABASE_SECRETS
@@ -69,7 +69,7 @@ class DatabaseReconciler:
     async def release(self, body: Mapping[str, Any]) -> None:
         """Forget a database that is deleted; its data stays. Raises `NotYet` while it holds declared tenants."""
         name = body["metadata"]["name"]
-        async for tenant in self._cluster.client.list(LedgerTenant, namespace="*"):
+        async for tenant in self._cluster.tenants():
             if (tenant.get("status") or {}).get("database") == name:
                 metadata = tenant["metadata"]
                 where = f"{metadata['namespace']}/{metadata['name']}"

@@ -60,7 +60,7 @@ async def _run(settings: OperatorSettings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with (
         management.serve(settings.management_host, settings.management_port, lambda: True),
-        connected(settings.namespace) as cluster,
+        connected(settings.namespace, listed(settings.watch_namespaces)) as cluster,
     ):
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         lease = LeaderLease(cluster.client, settings.namespace, identity, settings.lease_duration_s)
@@ -82,8 +82,8 @@ async def _lead(settings: OperatorSettings, cluster: Cluster, lease: LeaderLease
         operator.cancel()
         await asyncio.wait({operator}, timeout=_STOP_S)
         return False
+    # The pools are not closed: kopf has cancelled every task that began while it ran, and theirs are among them.
     holding.cancel()
-    await databases.close_all()
     if operator.exception() is not None:
         _log.critical("operator failed", exc_info=operator.exception())
         return False

@@ -135,7 +135,7 @@ async def test_a_declared_tenant_is_there_in_seconds_and_its_secret_posts(
     assert raw["type"] == "servicebinding.io/ledgerx"
     assert [owner["uid"] for owner in raw["metadata"]["ownerReferences"]] == [found["metadata"]["uid"]]
     assert await posts(api, secret) == 201
-    async with client_of(api.base_url, credentials_in(secret)) as client:
+    async with client_of_existing(api, secret) as client:
         assert (await client.open_account("loyal", asset="POINTS")).status == 201
         assert (await client.transfer("x", category="unheard-of")).told == (422, "unknown_category")
     record = await tenant(admin_url, status["tenantID"])
@@ -184,6 +184,7 @@ async def test_the_operator_cannot_list_secrets_or_read_them_elsewhere(
     with pytest.raises(KubeError, match="forbidden"):
         account.secret(elsewhere, "any")
     assert account.secret(namespace, "any") is None
+    account.close()
 
 
 async def test_a_retained_tenant_is_suspended_and_comes_back_to_its_own_object(
@@ -535,7 +536,7 @@ def test_of_two_operators_one_is_active_and_the_other_takes_over(
         kube.apply(ledger_tenant(namespace, "third"))
         ready(kube, "LedgerTenant", namespace, "third")
         standby.send(signal.SIGTERM)
-        assert standby.wait() == 0
+        assert standby.wait() == 0, standby.log.read_text()[-3000:]
         lease = kube.get("Lease", operator.namespace, "ledgerx-operator")
         assert not lease["spec"].get("holderIdentity")
     finally:
