@@ -116,6 +116,7 @@ class DatabaseReconciler:
             theirs = Identity(status.get("systemIdentifier", ""), status.get("databaseName", ""))
             if theirs == identity and other["metadata"]["name"] != name:
                 self._claims[identity] = other["metadata"]["name"]
+        self._claims = {one: claimed for one, claimed in self._claims.items() if claimed != name or one == identity}
         if self._claims.setdefault(identity, name) != name:
             raise Refusal("DuplicateDatabase", f"the LedgerDatabase {self._claims[identity]} is the same database")
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,30 +27,32 @@ NO_CLUSTER = (
 )
 
 
-@pytest.fixture(scope="session")
-def directory() -> Iterator[Path]:
-    """A directory of the session, short enough for Unix sockets."""
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory, short enough for Unix sockets."""
     made = Path(tempfile.mkdtemp(prefix="ledgerx-"))
-    yield made
-    shutil.rmtree(made)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
 
 
-@pytest.fixture(scope="session")
-def kubeconfig(directory: Path) -> Iterator[Path]:
-    """That of the cluster that KUBECONFIG names, or of a control plane of the session's own."""
+@contextmanager
+def control_plane(directory: Path) -> Iterator[Path]:
+    """The kubeconfig of the cluster that KUBECONFIG names, or of a control plane made for the while."""
     if os.environ.get("KUBECONFIG"):
         yield Path(os.environ["KUBECONFIG"])
         return
-    if not CLUSTER.exists():
-        pytest.skip(NO_CLUSTER)
     folder = f"--dir={directory / 'kube'}"
     up = subprocess.run([CLUSTER, "up", "--control-plane-only", folder], stdout=subprocess.PIPE, text=True, check=True)
-    yield Path(up.stdout.splitlines()[-1])
-    subprocess.run([CLUSTER, "down", folder], check=True)
+    try:
+        yield Path(up.stdout.splitlines()[-1])
+    finally:
+        subprocess.run([CLUSTER, "down", folder], check=True)
 
 
-@pytest.fixture(scope="session")
-def kube(kubeconfig: Path) -> Iterator[Kube]:
+@contextmanager
+def prepared(kubeconfig: Path) -> Iterator[Kube]:
     """The cluster with the custom resources."""
     cluster = Kube(kubeconfig)
     for path in CRDS:
@@ -60,32 +63,59 @@ def kube(kubeconfig: Path) -> Iterator[Kube]:
             partial(cluster.get, "CustomResourceDefinition", "", name),
             lambda found: condition(found, "Established") == ("True", "InitialNamesAccepted"),
         )
-    yield cluster
-    cluster.close()
+    try:
+        yield cluster
+    finally:
+        cluster.close()
 
 
-@pytest.fixture(scope="session")
-def platform_password() -> str:
-    """The password of the role `platform`, which may make roles and stream changes, and no more."""
-    return secrets.token_urlsafe(16)
-
-
-@pytest.fixture(scope="session")
-def postgres_server(directory: Path, platform_password: str) -> Iterator[Postgres]:
-    """A server of the session's own, on which no role of ours exists yet."""
+@contextmanager
+def platform_server(directory: Path, password: str) -> Iterator[Postgres]:
+    """A PostgreSQL on which no role of ours exists yet, with the administrator `platform`, who is no superuser."""
     server = Postgres(directory=directory / "postgres", password=secrets.token_urlsafe(16))
     server.initialise()
     with asyncio.Runner() as runner:
         parts = Supervisor(run=directory, logs=directory, report=lambda _event: None)
         runner.run(parts.start(server.part()))
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE ROLE platform LOGIN CREATEROLE REPLICATION PASSWORD {}").format(
-                    sql.Literal(platform_password)
+        try:
+            with psycopg.connect(server.url(), autocommit=True) as connection:
+                connection.execute(
+                    sql.SQL("CREATE ROLE platform LOGIN CREATEROLE REPLICATION PASSWORD {}").format(
+                        sql.Literal(password)
+                    )
                 )
-            )
+            yield server
+        finally:
+            runner.run(parts.stop())
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """A directory of the session."""
+    with scratch() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def kube(directory: Path) -> Iterator[Kube]:
+    """The cluster with the custom resources."""
+    if not os.environ.get("KUBECONFIG") and not CLUSTER.exists():
+        pytest.skip(NO_CLUSTER)
+    with control_plane(directory) as kubeconfig, prepared(kubeconfig) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def platform_password() -> str:
+    """The password of the administrator of databases."""
+    return secrets.token_urlsafe(16)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(directory: Path, platform_password: str) -> Iterator[Postgres]:
+    """A server of the session's own."""
+    with platform_server(directory, platform_password) as server:
         yield server
-        runner.run(parts.stop())
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -59,6 +60,11 @@ class OperatorProcess:
         while not self._answers("/readyz"):
             assert self._process.poll() is None, self.log.read_text()
             time.sleep(0.1)
+
+    def process(self) -> psutil.Process:
+        """The process, for what it used."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
 
     @property
     def running(self) -> bool:
