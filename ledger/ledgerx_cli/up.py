@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -32,6 +33,7 @@ from ledgerx_cli.ports import LOOPBACK, free_ports, is_free
 from ledgerx_cli.progress import DatabaseReady, Downloading, Event, LeftoversStopped, PartReady, Ready, Report
 from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Part, Supervisor, stop_leftovers
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 
 DATABASE = "ledgerx"
 _READY_TIMEOUT_S = 2
@@ -42,7 +44,8 @@ _STOP_TIMEOUT_S = 30
 class Servers(msgspec.Struct, frozen=True):
     """Real servers that take the place of the embedded ones.
 
-    `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers.
+    `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers. How to reach
+    those is said by the settings of every part that uses Kafka.
     """
 
     database_url: Secret | None = None
@@ -167,13 +170,16 @@ class _Up:
         return server.url(DATABASE)
 
     async def _start_kafka(self) -> str:
-        bootstrap = self._servers.kafka
-        if bootstrap is None:
-            broker = await asyncio.to_thread(kafka.prepare, self._directory.kafka, progress=self._downloaded)
-            await self._supervisor.start(broker.part())
-            bootstrap = broker.bootstrap
-        await kafka.create_topics(bootstrap)
-        return bootstrap
+        if self._servers.kafka is not None:
+            await kafka.create_topics(KafkaAccess(settings.load(KafkaSettings)))
+            return self._servers.kafka
+        for name in os.environ:
+            if name.startswith(f"{settings.PREFIX}KAFKA_"):
+                raise ConfigurationError(f"{name} has no use without {settings.PREFIX}KAFKA")
+        broker = await asyncio.to_thread(kafka.prepare, self._directory.kafka, progress=self._downloaded)
+        await self._supervisor.start(broker.part())
+        await kafka.create_topics(broker.access)
+        return broker.bootstrap
 
     def _downloaded(self, done_bytes: int, total_bytes: int) -> None:
         # Runs in the thread of the download, which nothing else can end.

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
+from tests.integration.relaying import Connection, MakeRelay, RelayProcess
 
 PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
 TEMPLATE = "migrated"
@@ -61,7 +63,7 @@ def kafka_server(servers_directory: Path, supervisor: tuple[Supervisor, asyncio.
     server = kafka.prepare(servers_directory / "kafka", progress=lambda _done, _due: None)
     parts, runner = supervisor
     runner.run(parts.start(server.part()))
-    runner.run(kafka.create_topics(server.bootstrap))
+    runner.run(kafka.create_topics(server.access))
     return server
 
 
@@ -119,3 +121,30 @@ async def client(api: ApiProcess, credentials: ClientCredentials) -> AsyncIterat
     """A client of that tenant with the accounts `bank` (no limits) and `user` (not below zero)."""
     async with client_of(api.base_url, credentials) as client:
         yield client
+
+
+@pytest.fixture
+async def relays(database: Database, kafka_server: Kafka, tmp_path: Path) -> AsyncIterator[MakeRelay]:
+    """Makes relays of this test's database; settings are given as keywords (`max_records=1`)."""
+    made: list[RelayProcess] = []
+
+    def make(**settings: float) -> RelayProcess:
+        environment = {
+            "LEDGERX_DATABASE_URL": database.relay_url,
+            "LEDGERX_KAFKA": kafka_server.bootstrap,
+            "LEDGERX_RELAY_HEARTBEAT_S": "0.2",
+        }
+        environment |= {f"LEDGERX_RELAY_{name.upper()}": str(value) for name, value in settings.items()}
+        made.append(RelayProcess(environment, tmp_path / f"relay{len(made)}.log"))
+        return made[-1]
+
+    yield make
+    for relay in made:
+        if relay.process is not None and relay.process.returncode is None:
+            await relay.end(signal.SIGKILL)
+
+
+@pytest.fixture
+async def admin(database: Database) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as connection:
+        yield connection

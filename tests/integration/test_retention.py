@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 import aiohttp
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from psycopg import errors as pg
 from psycopg import sql
 
 from ledgerx import database as db
 from ledgerx.partitions import make_partitions
 from ledgerx_cli.roles import Database
-from ledgerx_streams.relay.retention import keep_outbox
+from ledgerx_streams.retention import tend_outbox
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import client_of, new_tenant
 
@@ -33,8 +34,8 @@ async def admin(database: Database) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-async def relay(database: Database) -> AsyncIterator[db.Connection]:
-    async with await db.connect(database.relay_url, application_name="test") as connection:
+async def streams(database: Database) -> AsyncIterator[db.Connection]:
+    async with await db.connect(database.streams_url, application_name="test") as connection:
         yield connection
 
 
@@ -92,128 +93,128 @@ async def project(admin: Connection, tenant_id: UUID, projection: str, seq: int)
     )
 
 
-async def drop(relay: db.Connection, keep_days: int = KEEP_DAYS) -> int | None:
+async def drop(streams: db.Connection, keep_days: int = KEEP_DAYS) -> int | None:
     """Drop what may go of the oldest day; how many days ago that was."""
-    cursor = await relay.execute("SELECT ledgerx.drop_outbox_partition(%s, 'ledgerx')", (keep_days,))
+    cursor = await streams.execute("SELECT ledgerx.drop_outbox_partition(%s, 'ledgerx')", (keep_days,))
     [(day,)] = await cursor.fetchall()
     return None if day is None else (TODAY - day).days
 
 
 async def test_days_go_one_by_one_when_all_have_what_was_in_them(
-    admin: Connection, relay: db.Connection, tenant: UUID
+    admin: Connection, streams: db.Connection, tenant: UUID
 ) -> None:
     for seq, ago in enumerate((10, 9, 8, 7, 1), start=1):
         await record(admin, tenant, TODAY - timedelta(days=ago), seq)
     await make_slot(admin)
     await project(admin, tenant, "balances", 5)
-    assert await drop(relay) is None
+    assert await drop(streams) is None
     await confirm(admin)
-    assert [await drop(relay), await drop(relay), await drop(relay), await drop(relay)] == [10, 9, 8, None]
+    assert [await drop(streams), await drop(streams), await drop(streams), await drop(streams)] == [10, 9, 8, None]
     assert await past(admin) == [7, 1]
 
 
 async def test_a_slot_that_has_not_confirmed_the_day_keeps_it(
-    admin: Connection, relay: db.Connection, tenant: UUID
+    admin: Connection, streams: db.Connection, tenant: UUID
 ) -> None:
     await make_slot(admin)
     await record(admin, tenant, TODAY - timedelta(days=9), 1)
     await project(admin, tenant, "balances", 1)
-    assert [await drop(relay), await drop(relay)] == [None, None]
+    assert [await drop(streams), await drop(streams)] == [None, None]
     await confirm(admin)
-    assert await drop(relay) == 9
+    assert await drop(streams) == 9
 
 
 async def test_without_the_slot_of_this_database_nothing_goes(
-    admin: Connection, relay: db.Connection, tenant: UUID
+    admin: Connection, streams: db.Connection, tenant: UUID
 ) -> None:
     await record(admin, tenant, TODAY - timedelta(days=9), 1)
     await project(admin, tenant, "balances", 1)
-    assert [await drop(relay), await drop(relay)] == [None, None]
+    assert [await drop(streams), await drop(streams)] == [None, None]
     await admin.execute("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
-    assert await drop(relay) is None
+    assert await drop(streams) is None
     await make_slot(admin)
-    assert await drop(relay) == 9
+    assert await drop(streams) == 9
 
 
 @pytest.mark.parametrize("behind", ["balances", "marks"])
 async def test_a_projection_that_lags_keeps_the_days_that_it_lacks(
-    admin: Connection, relay: db.Connection, tenant: UUID, behind: str, database: Database
+    admin: Connection, streams: db.Connection, tenant: UUID, behind: str, database: Database
 ) -> None:
     other = (await new_tenant(database)).tenant_id
     for seq, ago in ((5, 10), (9, 9)):
         await record(admin, tenant, TODAY - timedelta(days=ago), seq)
         await record(admin, other, TODAY - timedelta(days=ago), 1)
     await make_slot(admin)
-    await drop(relay)
+    await drop(streams)
     await confirm(admin)
     await project(admin, other, "balances", 1)
-    assert await drop(relay) is None
+    assert await drop(streams) is None
     for projection in ("balances", "marks"):
         await project(admin, tenant, projection, 4 if projection == behind else 9)
-    assert await drop(relay) is None
+    assert await drop(streams) is None
     await project(admin, tenant, behind, 5)
-    assert [await drop(relay), await drop(relay)] == [10, None]
+    assert [await drop(streams), await drop(streams)] == [10, None]
     await project(admin, tenant, behind, 8)
-    assert await drop(relay) is None
+    assert await drop(streams) is None
     await project(admin, tenant, behind, 9)
-    assert await drop(relay) == 9
+    assert await drop(streams) == 9
 
 
 async def test_no_day_goes_before_its_time_whatever_is_asked(
-    admin: Connection, relay: db.Connection, tenant: UUID
+    admin: Connection, streams: db.Connection, tenant: UUID
 ) -> None:
     await record(admin, tenant, TODAY - timedelta(days=1), 1)
     await record(admin, tenant, TODAY, 2)
     await project(admin, tenant, "balances", 2)
     await make_slot(admin)
     for keep_days in (0, -1, 1):
-        await drop(relay, keep_days)
+        await drop(streams, keep_days)
         await confirm(admin)
-        assert await drop(relay, keep_days) is None
+        assert await drop(streams, keep_days) is None
     assert await past(admin) == [1]
 
 
 async def test_a_position_noted_on_another_server_is_noted_anew(
-    admin: Connection, relay: db.Connection, tenant: UUID
+    admin: Connection, streams: db.Connection, tenant: UUID
 ) -> None:
     day = TODAY - timedelta(days=9)
+    await make_slot(admin)
     await record(admin, tenant, day, 1)
     await project(admin, tenant, "balances", 1)
     name = sql.Identifier("ledgerx", f"outbox_{day:%Y%m%d}")
     await admin.execute(sql.SQL("COMMENT ON TABLE {} IS 'FFFFFFFF/0'").format(name))
-    await make_slot(admin)
-    assert await drop(relay) is None
+    assert await drop(streams) is None
     await confirm(admin)
-    assert await drop(relay) == 9
+    assert await drop(streams) == 9
 
 
 async def test_an_outbox_in_use_is_not_waited_for_and_writers_go_on(
-    admin: Connection, relay: db.Connection, tenant: UUID, database: Database
+    admin: Connection, streams: db.Connection, tenant: UUID, database: Database
 ) -> None:
     await record(admin, tenant, TODAY - timedelta(days=9), 1)
     await project(admin, tenant, "balances", 1)
     await make_slot(admin)
-    await drop(relay)
     await confirm(admin)
     async with await psycopg.AsyncConnection.connect(database.relay_url) as reader:
         await reader.execute("SELECT FROM ledgerx.outbox LIMIT 1")
-        waiting = asyncio.create_task(drop(relay))
+        waiting = asyncio.create_task(drop(streams))
         await record(admin, tenant, TODAY, 2)
         with pytest.raises(pg.LockNotAvailable):
             await waiting
         assert await past(admin) == [9]
         await reader.rollback()
-    assert await drop(relay) == 9
+    await confirm(admin)
+    assert await drop(streams) == 9
 
 
-@pytest.mark.parametrize("role", ["api", "streams"])
+@pytest.mark.parametrize("role", ["api", "relay"])
 async def test_nobody_else_may_drop(database: Database, role: str) -> None:
     async with await db.connect(getattr(database, f"{role}_url"), application_name="test") as connection:
         with pytest.raises(pg.InsufficientPrivilege):
             await drop(connection)
 
 
-async def test_the_relay_may_not_drop_by_itself(relay: db.Connection) -> None:
+async def test_the_streams_may_not_drop_by_themselves(streams: db.Connection) -> None:
     for statement in (
         sql.SQL("ALTER TABLE ledgerx.outbox DETACH PARTITION ledgerx.{}"),
         sql.SQL("DROP TABLE ledgerx.{}"),
@@ -221,43 +222,54 @@ async def test_the_relay_may_not_drop_by_itself(relay: db.Connection) -> None:
         sql.SQL("COMMENT ON TABLE ledgerx.{} IS ''"),
     ):
         with pytest.raises(pg.InsufficientPrivilege):
-            await relay.execute(statement.format(sql.Identifier(f"outbox_{TODAY:%Y%m%d}")))
+            await streams.execute(statement.format(sql.Identifier(f"outbox_{TODAY:%Y%m%d}")))
 
 
-async def test_tables_of_the_relays_own_do_not_mislead(admin: Connection, relay: db.Connection, tenant: UUID) -> None:
+async def test_tables_of_the_callers_own_do_not_mislead(
+    admin: Connection, streams: db.Connection, tenant: UUID
+) -> None:
     await record(admin, tenant, TODAY - timedelta(days=9), 1)
     await project(admin, tenant, "balances", 1)
-    await drop(relay)
-    await relay.execute(
+    await drop(streams)
+    await streams.execute(
         "CREATE TEMP TABLE pg_replication_slots AS SELECT 'ledgerx'::name AS slot_name, current_database() AS database,"
         " 'reserved' AS wal_status, 'FFFFFFFF/0'::pg_lsn AS confirmed_flush_lsn"
     )
-    await relay.execute("GRANT SELECT ON pg_temp.pg_replication_slots TO public")
-    assert await drop(relay) is None
+    await streams.execute("GRANT SELECT ON pg_temp.pg_replication_slots TO public")
+    assert await drop(streams) is None
 
 
-async def test_the_relay_keeps_partitions_ahead_and_drops_old_ones(
-    admin: Connection, relay: db.Connection, tenant: UUID
+def metric(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"ledgerx_outbox_{name}", labels)
+
+
+async def test_the_streams_drop_old_days_and_tell_what_keeps_one(
+    admin: Connection, tenant: UUID, database: Database
 ) -> None:
-    made = await days(admin)
-    await admin.execute(sql.SQL("DROP TABLE ledgerx.{}").format(sql.Identifier(f"outbox_{made[-1]:%Y%m%d}")))
-    for seq, ago in enumerate((40, 10, 2), start=1):
+    for seq, ago in enumerate((40, 10, 8, 2), start=1):
         await record(admin, tenant, TODAY - timedelta(days=ago), seq)
-    await project(admin, tenant, "balances", 3)
-    await make_slot(admin)
-    async with _kept(relay):
-        while await past(admin) != [2]:
-            await confirm(admin)
-            await asyncio.sleep(0.01)
-    assert (await days(admin))[-1] == made[-1]
+    async with db.pool(database.streams_url, application_name="test", max_size=1) as pool:
 
+        async def tend() -> tuple[list[int], float | None]:
+            await tend_outbox(pool, slot="ledgerx", days=KEEP_DAYS)
+            return await past(admin), metric("overdue_days")
 
-@asynccontextmanager
-async def _kept(relay: db.Connection) -> AsyncIterator[None]:
-    keeping = asyncio.create_task(keep_outbox(relay, slot="ledgerx", days=KEEP_DAYS, every_s=0.01))
-    yield
-    keeping.cancel()
-    await asyncio.wait([keeping])
+        assert await tend() == ([40, 10, 8, 2], 32)
+        assert metric("kept_by", keeper="slot") == 1
+        await make_slot(admin)
+        await confirm(admin)
+        assert await tend() == ([40, 10, 8, 2], 32)
+        assert (metric("kept_by", keeper="slot"), metric("kept_by", keeper="projections")) == (None, 1)
+        await project(admin, tenant, "balances", 9)
+        await project(admin, tenant, "volumes", 1)
+        assert await tend() == ([10, 8, 2], 2)
+        assert (metric("kept_by", keeper="projections"), metric("kept_by", keeper="volumes")) == (None, 1)
+        # What has just become due is not overdue.
+        await project(admin, tenant, "volumes", 2)
+        assert await tend() == ([8, 2], 0)
+        assert metric("kept_by", keeper="volumes") is None
+        await project(admin, tenant, "volumes", 4)
+        assert await tend() == ([2], 0)
 
 
 async def drop_all_partitions(admin: Connection) -> None:

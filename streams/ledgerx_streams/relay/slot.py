@@ -26,10 +26,11 @@ _log = structlog.get_logger(__name__)
 # Rows can have 900 KiB, so few of them travel at once.
 _ROWS_PER_FETCH = 16
 
-# A snapshot takes as long as it takes. A relay that vanished without a word frees the slot for the standby soon.
+# A snapshot takes as long as it takes. A relay that vanished without a word frees the slot for the standby soon, also
+# the one of a snapshot, whose connection is idle meanwhile.
 _OPTIONS = (
     "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
-    " -c wal_sender_timeout=15s"
+    " -c wal_sender_timeout=5s -c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
 )
 
 

@@ -1,0 +1,142 @@
+"""The relay when servers and processes fail."""
+
+import asyncio
+import os
+import signal
+from uuid import UUID, uuid4
+
+import psycopg
+
+from ledgerx_cli.embedded.kafka import Kafka
+from ledgerx_cli.roles import Database
+from ledgerx_cli.supervisor import Supervisor
+from tests.integration.relaying import (
+    Connection,
+    MakeRelay,
+    confirms,
+    delivered,
+    eventually,
+    first_deliveries,
+    has_confirmed,
+    record_entries,
+    value,
+)
+
+
+async def test_kill_in_the_middle_of_the_snapshot_loses_nothing(
+    relays: MakeRelay, admin: Connection, kafka_server: Kafka
+) -> None:
+    tenant, rows = uuid4(), 3_000
+    await admin.execute(
+        "INSERT INTO ledgerx.outbox (id, tenant_id, aggregatetype, aggregateid, type, payload, first_seq, last_seq)"
+        " SELECT uuidv7(), %(tenant)s, 'journal', %(tenant)s::text, 'entries.recorded', '{}', seq, seq"
+        " FROM generate_series(1, %(rows)s) AS seq",
+        {"tenant": tenant, "rows": rows},
+    )
+    slow = relays(max_records=1)
+    await slow.start()
+    await slow.above("rows_total", 100)
+    await slow.end(signal.SIGKILL)
+    assert await value(admin, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'ledgerx'") == 0
+    await record_entries(admin, tenant, [rows + 1])
+
+    relay = relays()
+    await relay.start()
+    seqs = await delivered(kafka_server, tenant, last=rows + 1)
+    assert first_deliveries(seqs) == list(range(1, rows + 2))
+    assert len(seqs) > rows + 1
+
+
+async def test_kills_in_the_middle_of_the_stream_lose_nothing(
+    relays: MakeRelay, admin: Connection, database: Database, kafka_server: Kafka
+) -> None:
+    tenants, rows = [uuid4(), uuid4()], 1_500
+
+    async def write(tenant: UUID) -> None:
+        async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as connection:
+            await record_entries(connection, tenant, range(1, rows + 1), payload="x" * 2_000)
+
+    relay = relays(max_records=20)
+    await relay.start()
+    await relay.enters("streaming")
+    async with asyncio.TaskGroup() as writers:
+        for tenant in tenants:
+            writers.create_task(write(tenant))
+        for _ in range(3):
+            await relay.above("rows_total", 50)
+            await relay.end(signal.SIGKILL)
+            await relay.start()
+    for tenant in tenants:
+        assert first_deliveries(await delivered(kafka_server, tenant, last=rows)) == list(range(1, rows + 1))
+
+
+async def test_cut_connections_lose_nothing(relays: MakeRelay, admin: Connection, kafka_server: Kafka) -> None:
+    tenant = uuid4()
+    relay = relays()
+    await relay.start()
+    await relay.enters("streaming")
+    await record_entries(admin, tenant, range(1, 101))
+    await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledgerx_relay'")
+    await record_entries(admin, tenant, range(101, 201))
+
+    assert first_deliveries(await delivered(kafka_server, tenant, last=200)) == list(range(1, 201))
+    assert await relay.metric("reconnects_total") >= 1
+    assert await relay.metric("snapshots_total") == 1
+
+
+async def test_a_lost_slot_is_made_anew_with_a_snapshot(
+    relays: MakeRelay, admin: Connection, kafka_server: Kafka
+) -> None:
+    tenant = uuid4()
+    relay = relays()
+    await relay.start()
+    await relay.enters("streaming")
+    await relay.end(signal.SIGTERM)
+    await record_entries(admin, tenant, range(1, 6))
+
+    async def lost() -> bool:
+        await admin.execute("CHECKPOINT")
+        return bool(
+            await value(admin, "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'ledgerx'") == "lost"
+        )
+
+    await admin.execute("ALTER SYSTEM SET idle_replication_slot_timeout = '1s'")
+    try:
+        await admin.execute("SELECT pg_reload_conf()")
+        await eventually(lost)
+    finally:
+        await admin.execute("ALTER SYSTEM RESET idle_replication_slot_timeout")
+        await admin.execute("SELECT pg_reload_conf()")
+
+    await relay.start()
+    assert await delivered(kafka_server, tenant, last=5) == [1, 2, 3, 4, 5]
+    await relay.enters("streaming")
+    assert await relay.metric("lost_slots_total") == 1
+    assert await relay.metric("snapshots_total") == 1
+    assert "slot lost" in relay.log.read_text()
+
+
+async def test_nothing_is_confirmed_that_the_broker_has_not_acknowledged(
+    relays: MakeRelay,
+    admin: Connection,
+    kafka_server: Kafka,
+    supervisor: tuple[Supervisor, asyncio.Runner],
+) -> None:
+    tenant = uuid4()
+    broker = supervisor[0].pids["kafka"]
+    relay = relays()
+    await relay.start()
+    await relay.enters("streaming")
+    await confirms(admin, await record_entries(admin, tenant, [1]))
+
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        after = await record_entries(admin, tenant, [2])
+        # Several rounds of confirmation have gone by then.
+        await relay.above("lag_seconds", 4)
+        assert await relay.metric("in_flight_records") == 1
+        assert not await has_confirmed(admin, after)
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    await confirms(admin, after)
+    assert await delivered(kafka_server, tenant, last=2) == [1, 2]
