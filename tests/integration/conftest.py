@@ -5,7 +5,7 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ledgerx_cli.supervisor import Supervisor
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.integration.relaying import Connection, MakeRelay, RelayProcess
+from tests.integration.worker_process import StartWorker, Worker
 
 PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
 TEMPLATE = "migrated"
@@ -125,16 +126,17 @@ async def client(api: ApiProcess, credentials: ClientCredentials) -> AsyncIterat
 
 @pytest.fixture
 async def relays(database: Database, kafka_server: Kafka, tmp_path: Path) -> AsyncIterator[MakeRelay]:
-    """Makes relays of this test's database; settings are given as keywords (`max_records=1`)."""
+    """Makes relays of this test's database; settings are given as keywords (`max_records=1`) or as an environment."""
     made: list[RelayProcess] = []
 
-    def make(**settings: float) -> RelayProcess:
+    def make(further: Mapping[str, str] | None = None, **settings: float | str) -> RelayProcess:
         environment = {
             "LEDGERX_DATABASE_URL": database.relay_url,
             "LEDGERX_KAFKA": kafka_server.bootstrap,
             "LEDGERX_RELAY_HEARTBEAT_S": "0.2",
         }
         environment |= {f"LEDGERX_RELAY_{name.upper()}": str(value) for name, value in settings.items()}
+        environment |= further or {}
         made.append(RelayProcess(environment, tmp_path / f"relay{len(made)}.log"))
         return made[-1]
 
@@ -148,3 +150,22 @@ async def relays(database: Database, kafka_server: Kafka, tmp_path: Path) -> Asy
 async def admin(database: Database) -> AsyncIterator[Connection]:
     async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts workers of this test's database; further environment variables are given as keywords."""
+    workers: list[Worker] = []
+    environment = {
+        "LEDGERX_DATABASE_URL": database.streams_url,
+        "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
+        "LEDGERX_KAFKA": kafka_server.bootstrap,
+    }
+
+    def start(**further: str) -> Worker:
+        workers.append(Worker(environment | further, tmp_path / f"worker{len(workers)}.log"))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()

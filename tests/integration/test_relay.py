@@ -1,17 +1,14 @@
 """The relay between a real PostgreSQL and a real Kafka, while all goes well."""
 
-import json
 import signal
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from psycopg import sql
 
 from ledgerx_cli.embedded.kafka import Kafka
+from tests.integration import recording
 from tests.integration.relaying import (
-    JOURNAL,
     Connection,
     MakeRelay,
     confirms,
@@ -22,68 +19,31 @@ from tests.integration.relaying import (
     value,
 )
 
-RECORDING = Path(__file__).parents[1] / "data" / "debezium_outbox.json"
-
 
 async def test_recorded_rows_give_the_recorded_messages(
     relays: MakeRelay, admin: Connection, kafka_server: Kafka
 ) -> None:
-    messages = json.loads(RECORDING.read_text())["messages"]
-    topics = list(dict.fromkeys(message["topic"] for message in messages))
-    kafka_admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await kafka_admin.start()
-    await kafka_admin.create_topics([NewTopic(topic, 1, 1) for topic in topics if topic != JOURNAL])
-    await kafka_admin.close()
-
-    async def insert(message: Any) -> None:
-        headers = dict(message["headers"])
-        await admin.execute(
-            "INSERT INTO ledgerx.outbox (id, tenant_id, aggregatetype, aggregateid, type, payload, traceparent,"
-            " first_seq, last_seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                headers["id"],
-                headers["tenant"],
-                message["topic"].removeprefix("ledgerx.events."),
-                message["key"],
-                headers["eventType"],
-                message["value"],
-                headers["traceparent"],
-                headers["firstSeq"],
-                headers["lastSeq"],
-            ),
-        )
-
-    first, second, last, exported = messages
-    await insert(first)
+    await recording.make_topics(kafka_server)
+    first, second, last, exported = recording.MESSAGES
+    await recording.insert_row(admin, first)
     relay = relays()
     await relay.start()
     await relay.enters("streaming")
     async with admin.transaction():
-        await insert(second)
-        await insert(exported)
-    await insert(last)
+        await recording.insert_row(admin, second)
+        await recording.insert_row(admin, exported)
+    await recording.insert_row(admin, last)
+
+    def ours(records: list[Any]) -> list[Any]:
+        return [record for record in records if not recording.is_of_debezium(record)]
 
     records = await consume(
-        kafka_server, topics, {message["key"].encode() for message in messages}, lambda records: len(records) == 4
+        kafka_server, recording.TOPICS, recording.KEYS, lambda records: len(ours(records)) == len(recording.MESSAGES)
     )
-
-    def parts(topic: str) -> list[Any]:
-        return [(record.key, record.value, list(record.headers)) for record in records if record.topic == topic]
-
-    for topic in topics:
-        assert parts(topic) == [
-            (
-                message["key"].encode(),
-                message["value"].encode(),
-                [
-                    (name, None if text is None else text.encode())
-                    for name, text in message["headers"]
-                    if not name.startswith("__debezium.context.")
-                ],
-            )
-            for message in messages
-            if message["topic"] == topic
-        ]
+    for topic in recording.TOPICS:
+        assert [recording.parts(record) for record in ours(records) if record.topic == topic] == recording.recorded(
+            topic
+        )
 
 
 async def test_snapshot_first_in_order_of_recording_then_the_stream(
