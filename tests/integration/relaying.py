@@ -46,6 +46,10 @@ class RelayProcess:
                 sys.executable, "-c", PROGRAM, env=os.environ | self._environment, stderr=output
             )
 
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         process, self.process = self.process, None
         assert process is not None

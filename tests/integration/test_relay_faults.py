@@ -5,6 +5,7 @@ import os
 import signal
 from uuid import UUID, uuid4
 
+import psutil
 import psycopg
 
 from ledgerx_cli.embedded.kafka import Kafka
@@ -26,7 +27,7 @@ from tests.integration.relaying import (
 async def test_kill_in_the_middle_of_the_snapshot_loses_nothing(
     relays: MakeRelay, admin: Connection, kafka_server: Kafka
 ) -> None:
-    tenant, rows = uuid4(), 3_000
+    tenant, rows = uuid4(), 1_000
     await admin.execute(
         "INSERT INTO ledgerx.outbox (id, tenant_id, aggregatetype, aggregateid, type, payload, first_seq, last_seq)"
         " SELECT uuidv7(), %(tenant)s, 'journal', %(tenant)s::text, 'entries.recorded', '{}', seq, seq"
@@ -35,7 +36,7 @@ async def test_kill_in_the_middle_of_the_snapshot_loses_nothing(
     )
     slow = relays(max_records=1)
     await slow.start()
-    await slow.above("rows_total", 100)
+    await slow.above("rows_total", 50)
     await slow.end(signal.SIGKILL)
     assert await value(admin, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'ledgerx'") == 0
     await record_entries(admin, tenant, [rows + 1])
@@ -50,7 +51,7 @@ async def test_kill_in_the_middle_of_the_snapshot_loses_nothing(
 async def test_kills_in_the_middle_of_the_stream_lose_nothing(
     relays: MakeRelay, admin: Connection, database: Database, kafka_server: Kafka
 ) -> None:
-    tenants, rows = [uuid4(), uuid4()], 1_500
+    tenants, rows = [uuid4(), uuid4()], 600
 
     async def write(tenant: UUID) -> None:
         async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as connection:
@@ -140,3 +141,39 @@ async def test_nothing_is_confirmed_that_the_broker_has_not_acknowledged(
         os.kill(broker, signal.SIGCONT)
     await confirms(admin, after)
     assert await delivered(kafka_server, tenant, last=2) == [1, 2]
+
+
+async def test_memory_is_bounded_while_the_broker_is_away_and_rows_pour_in(
+    relays: MakeRelay,
+    admin: Connection,
+    kafka_server: Kafka,
+    supervisor: tuple[Supervisor, asyncio.Runner],
+) -> None:
+    tenant, rows, row_bytes, window_bytes = uuid4(), 600, 300_000, 2_000_000
+    broker = supervisor[0].pids["kafka"]
+    relay = relays(max_bytes=window_bytes)
+    await relay.start()
+    await relay.enters("streaming")
+    await confirms(admin, await record_entries(admin, tenant, [1]))
+    assert relay.process is not None
+    memory = psutil.Process(relay.process.pid).memory_info
+    before = memory().rss
+
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        await admin.execute(
+            "INSERT INTO ledgerx.outbox (id, tenant_id, aggregatetype, aggregateid, type, payload, first_seq, last_seq)"
+            " SELECT uuidv7(), %(tenant)s, 'journal', %(tenant)s::text, 'entries.recorded', repeat('x', %(bytes)s),"
+            " seq, seq FROM generate_series(2, %(rows)s) AS seq",
+            {"tenant": tenant, "bytes": row_bytes, "rows": rows},
+        )
+        await relay.above("in_flight_bytes", window_bytes - 1)
+        await relay.above("lag_seconds", 4)
+        assert await relay.metric("in_flight_bytes") < window_bytes + row_bytes + 100
+        assert await relay.metric("lag_bytes") > 0
+        # A sixth of what waits in the database.
+        assert memory().rss - before < rows * row_bytes / 6
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert first_deliveries(await delivered(kafka_server, tenant, last=rows)) == list(range(1, rows + 1))
+    assert memory().rss - before < rows * row_bytes / 6

@@ -4,26 +4,44 @@ import asyncio
 import signal
 from uuid import uuid4
 
+import psycopg
+import pytest
+
 from ledgerx_cli.embedded.kafka import Kafka
+from ledgerx_cli.roles import Database
 from tests.integration.relaying import Connection, MakeRelay, delivered, eventually, first_deliveries, record_entries
 
 
-async def test_a_standby_waits_and_takes_over(relays: MakeRelay, admin: Connection, kafka_server: Kafka) -> None:
-    tenant = uuid4()
-    active, standby = relays(), relays()
+# A process that is killed lets its connections go. One that hangs, or whose machine is gone, keeps them.
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "gone silent"])
+async def test_a_standby_takes_over_within_ten_seconds_and_nothing_is_lost(
+    end: signal.Signals, relays: MakeRelay, admin: Connection, database: Database, kafka_server: Kafka
+) -> None:
+    tenant, rows = uuid4(), 1_000
+    active, standby = relays(max_records=20), relays(max_records=20)
     await active.start()
     await active.enters("streaming")
     await standby.start()
     await standby.enters("standby")
     assert await standby.get("/readyz") == (200, "ok\n")
-    await record_entries(admin, tenant, [1])
-    await delivered(kafka_server, tenant, last=1)
 
-    await active.end(signal.SIGKILL)
-    await record_entries(admin, tenant, [2])
-    await standby.enters("streaming")
-    assert first_deliveries(await delivered(kafka_server, tenant, last=2)) == [1, 2]
+    async def write() -> None:
+        async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as connection:
+            await record_entries(connection, tenant, range(1, rows + 1))
+
+    writing = asyncio.create_task(write())
+    await active.above("rows_total", 100)
+    async with asyncio.timeout(10):
+        active.send(end)
+        await standby.enters("streaming")
+    await writing
+    assert first_deliveries(await delivered(kafka_server, tenant, last=rows)) == list(range(1, rows + 1))
     assert await standby.metric("snapshots_total") == 0
+    if end == signal.SIGSTOP:
+        active.send(signal.SIGCONT)
+        await active.enters("standby")
+        await record_entries(admin, tenant, [rows + 1])
+        assert first_deliveries(await delivered(kafka_server, tenant, last=rows + 1)) == list(range(1, rows + 2))
 
 
 async def test_of_two_that_start_at_once_one_takes_the_snapshot(
