@@ -9,6 +9,8 @@ from aiokafka.errors import KafkaConnectionError, NoError, TopicAlreadyExistsErr
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_streams.kafka_access import KafkaAccess
 
+# The Faust app's name and the consumer group of its workers.
+GROUP = "ledgerx-streams"
 TOPIC_DEAD_LETTERS = "ledgerx.dead_letters"
 # The largest message that Kafka takes by default has to find room with the reason in its headers.
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
