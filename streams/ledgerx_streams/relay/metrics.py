@@ -16,7 +16,9 @@ ROWS = Counter("ledgerx_relay_rows", "Outbox rows handed to Kafka, repeats inclu
 BYTES = Counter("ledgerx_relay_bytes", "Bytes of key and value handed to Kafka, repeats included.")
 TRANSACTIONS = Counter("ledgerx_relay_transactions", "Database transactions streamed, repeats included.")
 RECONNECTS = Counter("ledgerx_relay_reconnects", "Failures of a server after which the relay started over.")
-KAFKA_FAILURES = Counter("ledgerx_relay_kafka_failures", "Times that Kafka took too long for events, or refused one.")
+KAFKA_FAILURES = Counter(
+    "ledgerx_relay_kafka_failures", "Times that Kafka was away, took too long or refused an event."
+)
 SNAPSHOTS = Counter("ledgerx_relay_snapshots", "Snapshots completed.")
 LOST_SLOTS = Counter("ledgerx_relay_lost_slots", "Slots that the server had invalidated and that were made anew.")
 IN_FLIGHT_RECORDS = Gauge("ledgerx_relay_in_flight_records", "Records that Kafka has not acknowledged yet.")
