@@ -18,7 +18,7 @@ from tests.integration.worker_process import StartWorker, projected, until
 @pytest.mark.timeout(400)
 async def test_debezium_takes_the_relays_place(
     database: Database,
-    admin: Connection,
+    superuser: Connection,
     kafka_server: Kafka,
     relays: MakeRelay,
     start_worker: StartWorker,
@@ -58,7 +58,7 @@ async def test_debezium_takes_the_relays_place(
             await relay.end()
 
             for message in recording.MESSAGES:
-                await recording.insert_row(admin, message)
+                await recording.insert_row(superuser, message)
 
             records = await consume(
                 kafka_server,

@@ -42,12 +42,12 @@ def access(environment: dict[str, str]) -> KafkaAccess:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_topics_are_made_and_rows_relayed(
-    kind: str, secure_kafka: SecureKafka, relays: MakeRelay, admin: Connection
+    kind: str, secure_kafka: SecureKafka, relays: MakeRelay, superuser: Connection
 ) -> None:
     environment: dict[str, str] = getattr(secure_kafka, kind)
     await kafka.create_topics(access(environment))
     tenant = uuid4()
-    await record_entries(admin, tenant, [1])
+    await record_entries(superuser, tenant, [1])
     relay = relays(environment)
     await relay.start()
     async with AIOKafkaConsumer(
@@ -96,7 +96,7 @@ async def test_without_a_client_certificate_nobody_gets_in_where_one_is_asked_fo
 
 
 async def test_a_relay_without_the_password_says_so_and_waits(
-    secure_kafka: SecureKafka, relays: MakeRelay, admin: Connection
+    secure_kafka: SecureKafka, relays: MakeRelay, superuser: Connection
 ) -> None:
     environment = {**secure_kafka.sasl_plain, "LEDGERX_KAFKA_PASSWORD": "a-wrong-guess"}
     relay = relays(environment)
@@ -108,7 +108,7 @@ async def test_a_relay_without_the_password_says_so_and_waits(
     assert "a-wrong-guess" not in log
 
     async def has_no_slot() -> bool:
-        cursor = await admin.execute("SELECT FROM pg_replication_slots WHERE database = current_database()")
+        cursor = await superuser.execute("SELECT FROM pg_replication_slots WHERE database = current_database()")
         return await cursor.fetchall() == []
 
     await eventually(has_no_slot)

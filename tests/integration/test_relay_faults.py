@@ -25,10 +25,10 @@ from tests.integration.relaying import (
 
 
 async def test_kill_in_the_middle_of_the_snapshot_loses_nothing(
-    relays: MakeRelay, admin: Connection, kafka_server: Kafka
+    relays: MakeRelay, superuser: Connection, kafka_server: Kafka
 ) -> None:
     tenant, rows = uuid4(), 1_000
-    await admin.execute(
+    await superuser.execute(
         "INSERT INTO ledgerx.outbox (id, tenant_id, aggregatetype, aggregateid, type, payload, first_seq, last_seq)"
         " SELECT uuidv7(), %(tenant)s, 'journal', %(tenant)s::text, 'entries.recorded', '{}', seq, seq"
         " FROM generate_series(1, %(rows)s) AS seq",
@@ -38,8 +38,8 @@ async def test_kill_in_the_middle_of_the_snapshot_loses_nothing(
     await slow.start()
     await slow.above("rows_total", 50)
     await slow.end(signal.SIGKILL)
-    assert await value(admin, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'ledgerx'") == 0
-    await record_entries(admin, tenant, [rows + 1])
+    assert await value(superuser, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'ledgerx'") == 0
+    await record_entries(superuser, tenant, [rows + 1])
 
     relay = relays()
     await relay.start()
@@ -49,7 +49,7 @@ async def test_kill_in_the_middle_of_the_snapshot_loses_nothing(
 
 
 async def test_kills_in_the_middle_of_the_stream_lose_nothing(
-    relays: MakeRelay, admin: Connection, database: Database, kafka_server: Kafka
+    relays: MakeRelay, superuser: Connection, database: Database, kafka_server: Kafka
 ) -> None:
     tenants, rows = [uuid4(), uuid4()], 600
 
@@ -71,14 +71,14 @@ async def test_kills_in_the_middle_of_the_stream_lose_nothing(
         assert first_deliveries(await delivered(kafka_server, tenant, last=rows)) == list(range(1, rows + 1))
 
 
-async def test_cut_connections_lose_nothing(relays: MakeRelay, admin: Connection, kafka_server: Kafka) -> None:
+async def test_cut_connections_lose_nothing(relays: MakeRelay, superuser: Connection, kafka_server: Kafka) -> None:
     tenant = uuid4()
     relay = relays()
     await relay.start()
     await relay.enters("streaming")
-    await record_entries(admin, tenant, range(1, 101))
-    await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledgerx_relay'")
-    await record_entries(admin, tenant, range(101, 201))
+    await record_entries(superuser, tenant, range(1, 101))
+    await superuser.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledgerx_relay'")
+    await record_entries(superuser, tenant, range(101, 201))
 
     assert first_deliveries(await delivered(kafka_server, tenant, last=200)) == list(range(1, 201))
     assert await relay.metric("reconnects_total") >= 1
@@ -86,28 +86,28 @@ async def test_cut_connections_lose_nothing(relays: MakeRelay, admin: Connection
 
 
 async def test_a_lost_slot_is_made_anew_with_a_snapshot(
-    relays: MakeRelay, admin: Connection, kafka_server: Kafka
+    relays: MakeRelay, superuser: Connection, kafka_server: Kafka
 ) -> None:
     tenant = uuid4()
     relay = relays()
     await relay.start()
     await relay.enters("streaming")
     await relay.end(signal.SIGTERM)
-    await record_entries(admin, tenant, range(1, 6))
+    await record_entries(superuser, tenant, range(1, 6))
 
     async def lost() -> bool:
-        await admin.execute("CHECKPOINT")
+        await superuser.execute("CHECKPOINT")
         return bool(
-            await value(admin, "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'ledgerx'") == "lost"
+            await value(superuser, "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'ledgerx'") == "lost"
         )
 
-    await admin.execute("ALTER SYSTEM SET idle_replication_slot_timeout = '1s'")
+    await superuser.execute("ALTER SYSTEM SET idle_replication_slot_timeout = '1s'")
     try:
-        await admin.execute("SELECT pg_reload_conf()")
+        await superuser.execute("SELECT pg_reload_conf()")
         await eventually(lost)
     finally:
-        await admin.execute("ALTER SYSTEM RESET idle_replication_slot_timeout")
-        await admin.execute("SELECT pg_reload_conf()")
+        await superuser.execute("ALTER SYSTEM RESET idle_replication_slot_timeout")
+        await superuser.execute("SELECT pg_reload_conf()")
 
     await relay.start()
     assert await delivered(kafka_server, tenant, last=5) == [1, 2, 3, 4, 5]
@@ -119,7 +119,7 @@ async def test_a_lost_slot_is_made_anew_with_a_snapshot(
 
 async def test_nothing_is_confirmed_that_the_broker_has_not_acknowledged(
     relays: MakeRelay,
-    admin: Connection,
+    superuser: Connection,
     kafka_server: Kafka,
     supervisor: tuple[Supervisor, asyncio.Runner],
 ) -> None:
@@ -128,24 +128,24 @@ async def test_nothing_is_confirmed_that_the_broker_has_not_acknowledged(
     relay = relays()
     await relay.start()
     await relay.enters("streaming")
-    await confirms(admin, await record_entries(admin, tenant, [1]))
+    await confirms(superuser, await record_entries(superuser, tenant, [1]))
 
     os.kill(broker, signal.SIGSTOP)
     try:
-        after = await record_entries(admin, tenant, [2])
+        after = await record_entries(superuser, tenant, [2])
         # Several rounds of confirmation have gone by then.
         await relay.above("lag_seconds", 4)
         assert await relay.metric("in_flight_records") == 1
-        assert not await has_confirmed(admin, after)
+        assert not await has_confirmed(superuser, after)
     finally:
         os.kill(broker, signal.SIGCONT)
-    await confirms(admin, after)
+    await confirms(superuser, after)
     assert await delivered(kafka_server, tenant, last=2) == [1, 2]
 
 
 async def test_memory_is_bounded_while_the_broker_is_away_and_rows_pour_in(
     relays: MakeRelay,
-    admin: Connection,
+    superuser: Connection,
     kafka_server: Kafka,
     supervisor: tuple[Supervisor, asyncio.Runner],
 ) -> None:
@@ -154,14 +154,14 @@ async def test_memory_is_bounded_while_the_broker_is_away_and_rows_pour_in(
     relay = relays(max_bytes=window_bytes)
     await relay.start()
     await relay.enters("streaming")
-    await confirms(admin, await record_entries(admin, tenant, [1]))
+    await confirms(superuser, await record_entries(superuser, tenant, [1]))
     assert relay.process is not None
     memory = psutil.Process(relay.process.pid).memory_info
     before = memory().rss
 
     os.kill(broker, signal.SIGSTOP)
     try:
-        await admin.execute(
+        await superuser.execute(
             "INSERT INTO ledgerx.outbox (id, tenant_id, aggregatetype, aggregateid, type, payload, first_seq, last_seq)"
             " SELECT uuidv7(), %(tenant)s, 'journal', %(tenant)s::text, 'entries.recorded', repeat('x', %(bytes)s),"
             " seq, seq FROM generate_series(2, %(rows)s) AS seq",

@@ -78,13 +78,13 @@ async def stopped(pid: int) -> AsyncIterator[None]:
 
 async def test_a_snapshot_outlasts_a_broker_that_is_away_for_longer_than_a_producer_waits(
     database: Database,
-    admin: Connection,
+    superuser: Connection,
     kafka_server: Kafka,
     supervisor: tuple[Supervisor, asyncio.Runner],
 ) -> None:
     tenant = uuid4()
     # More than a batch, and so more than the producer holds.
-    await record_entries(admin, tenant, range(1, 21), payload="x" * 300_000)
+    await record_entries(superuser, tenant, range(1, 21), payload="x" * 300_000)
     settings = Settings(database_url=Secret(database.relay_url), kafka=kafka_server.bootstrap)
     snapshots, failures = metric("snapshots_total"), metric("kafka_failures_total")
     states: list[str] = []
@@ -97,7 +97,7 @@ async def test_a_snapshot_outlasts_a_broker_that_is_away_for_longer_than_a_produ
             await above("kafka_failures_total", failures + 2)
         assert first_deliveries(await delivered(kafka_server, tenant, last=20)) == list(range(1, 21))
         await above("snapshots_total", snapshots)
-        await record_entries(admin, tenant, [21])
+        await record_entries(superuser, tenant, [21])
         assert first_deliveries(await delivered(kafka_server, tenant, last=21)) == list(range(1, 22))
         running.cancel()
         await asyncio.wait({running})
