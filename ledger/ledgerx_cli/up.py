@@ -67,10 +67,21 @@ def up(
 ) -> None:
     """Run the whole platform on this machine until Ctrl-C; a second start goes on with the same data."""
     directory = DataDirectory(data)
+    servers = _servers()
     # Its complaints about a broker that is not there yet are not for the user.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with directory.locked(), display.json_lines() if json else display.human() as report:
-        asyncio.run(_Up(directory, settings.load(Servers), port, report).run())
+        asyncio.run(_Up(directory, servers, port, report).run())
+
+
+def _servers() -> Servers:
+    servers = settings.load(Servers)
+    # The parts have URLs of their own.
+    os.environ.pop(f"{settings.PREFIX}DATABASE_URL{settings.FILE_SUFFIX}", None)
+    unused = [name for name in os.environ if name.startswith(f"{settings.PREFIX}KAFKA_")]
+    if unused and servers.kafka is None:
+        raise ConfigurationError(f"{unused[0]} has no use without {settings.PREFIX}KAFKA")
+    return servers
 
 
 class _Up:
@@ -173,9 +184,6 @@ class _Up:
         if self._servers.kafka is not None:
             await kafka.create_topics(KafkaAccess(settings.load(KafkaSettings)))
             return self._servers.kafka
-        for name in os.environ:
-            if name.startswith(f"{settings.PREFIX}KAFKA_"):
-                raise ConfigurationError(f"{name} has no use without {settings.PREFIX}KAFKA")
         broker = await asyncio.to_thread(kafka.prepare, self._directory.kafka, progress=self._downloaded)
         await self._supervisor.start(broker.part())
         await kafka.create_topics(broker.access)

@@ -85,6 +85,35 @@ async def test_cut_connections_lose_nothing(relays: MakeRelay, superuser: Connec
     assert await relay.metric("snapshots_total") == 1
 
 
+async def test_a_slot_that_vanished_is_a_loss_too(
+    relays: MakeRelay, superuser: Connection, kafka_server: Kafka
+) -> None:
+    tenant = uuid4()
+    relay = relays()
+    await relay.start()
+    await relay.enters("streaming")
+    await confirms(superuser, await record_entries(superuser, tenant, [1]))
+    # As after a failover to a standby that has no such slot.
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(relay.above("lost_slots_total", 0))
+        while not await dropped(superuser):
+            await superuser.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+    await record_entries(superuser, tenant, [2])
+    seqs = await delivered(kafka_server, tenant, last=2)
+    assert first_deliveries(seqs) == [1, 2]
+    assert "slot lost" in relay.log.read_text()
+    assert await relay.metric("lost_slot_timestamp_seconds") > 0
+
+
+async def dropped(superuser: Connection) -> bool:
+    """Drop the slot, unless a relay holds it."""
+    try:
+        await superuser.execute("SELECT pg_drop_replication_slot('ledgerx')")
+    except psycopg.errors.ObjectInUse:
+        return False
+    return True
+
+
 async def test_a_lost_slot_is_made_anew_with_a_snapshot(
     relays: MakeRelay, superuser: Connection, kafka_server: Kafka
 ) -> None:
