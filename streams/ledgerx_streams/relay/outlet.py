@@ -122,8 +122,9 @@ class Outlet:
                 self._sent.popleft()
         else:
             self._error = self._error or error
-            # Before it takes its next step.
+            # Before it takes its next step; and whoever waits for room in its buffer, waits no longer.
             _sender_task(producer).cancel()
+            _fail_all(producer, error)
             self._wake.set()
 
 
@@ -139,9 +140,13 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
     # Ends what is on the way to a broker that does not answer.
     await producer.client.close()
     await asyncio.wait({sender})
-    # Nobody waits for what will not be sent.
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - as below
+    # It would wait for them.
+    _fail_all(producer, ProducerClosed())
     await producer.stop()
+
+
+def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
+    producer._message_accumulator.fail_all(error)  # noqa: SLF001 - as below
 
 
 def _sender_task(producer: AIOKafkaProducer) -> "asyncio.Task[None]":
