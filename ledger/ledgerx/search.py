@@ -19,7 +19,7 @@ from ledgerx.journal import AccountStatus, AccountType, Entry, Kind
 from ledgerx.metadata import wanted_members
 from ledgerx.reading import AccountRecord, account_record, fetch
 
-LOOKS = 2_000
+LOOKS = 1_000
 # In one look, after the first.
 _LOOKS_AT_ONCE = 500
 # A prefix with more accounts is not looked for by its accounts, nor metadata of more by theirs.
@@ -193,6 +193,8 @@ class _Search:
         ]
         if filters.reference is not None:
             drivers.append((_queries.newest_with_reference, {"reference": filters.reference}))
+        if filters.kind not in (None, Kind.POST):
+            drivers.append((_queries.newest_of_kind, {"kind": filters.kind}))
         if filters.category is not None:
             drivers.append((_queries.newest_of_category, {"category": filters.category}))
         if ranges is not None:

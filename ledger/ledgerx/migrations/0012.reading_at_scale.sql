@@ -6,6 +6,17 @@ SET ROLE ledgerx_owner;
 -- Lists ask for the other kinds, which are few, and for `post`, which is nearly all there is.
 CREATE INDEX entries_kind ON ledgerx.entries (tenant_id, kind, seq) WHERE kind <> 'post';
 
+-- Sums of an account's postings read this index and no row: those of an ordinary account are far apart.
+CREATE UNIQUE INDEX postings_account_sums ON ledgerx.postings (tenant_id, account_id, seq, line)
+INCLUDE (layer, amount);
+DROP INDEX ledgerx.postings_account;
+ALTER INDEX ledgerx.postings_account_sums RENAME TO postings_account;
+DROP INDEX ledgerx.postings_dated_effective, ledgerx.postings_dated;
+CREATE INDEX postings_dated_effective ON ledgerx.postings (tenant_id, account_id, effective_at, seq, line)
+INCLUDE (layer, amount) WHERE effective_at < 'infinity';
+CREATE INDEX postings_dated ON ledgerx.postings (tenant_id, account_id, seq, line)
+INCLUDE (layer, amount, effective_at) WHERE effective_at > '-infinity';
+
 -- What the latest amendment of a transaction up to an entry made of its annotations; no row where there is none.
 CREATE FUNCTION ledgerx.latest_amendment(tenant uuid, target bigint, upto bigint DEFAULT 9223372036854775807)
 RETURNS TABLE (seq bigint, category text, description text, metadata text)

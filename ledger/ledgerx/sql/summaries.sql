@@ -43,7 +43,7 @@ WITH head AS (
     ) AS v
     UNION ALL
     SELECT
-        p.account_id, e.day, coalesce(CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category END, ''),
+        p.account_id, e.day, coalesce(CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category COLLATE "C" END, ''),
         greatest(p.amount, 0) * t.times, greatest(-p.amount, 0) * t.times, t.times
     FROM head
     CROSS JOIN touched AS t
@@ -56,12 +56,7 @@ WITH head AS (
         WHERE tenant_id = %(tenant_id)s AND seq = t.seq
         OFFSET 0
     ) AS e
-    LEFT JOIN LATERAL (
-        SELECT seq, category COLLATE "C" FROM ledgerx.entries
-        WHERE tenant_id = %(tenant_id)s AND target_seq = t.seq AND seq <= t.known AND kind = 'amend'
-        ORDER BY seq DESC
-        LIMIT 1
-    ) AS amended ON true
+    LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, t.seq, t.known) AS amended ON true
     CROSS JOIN LATERAL (
         SELECT account_id, amount FROM ledgerx.postings
         WHERE tenant_id = %(tenant_id)s AND seq = t.seq AND layer = 0
