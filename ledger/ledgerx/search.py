@@ -20,7 +20,7 @@ from ledgerx.metadata import wanted_members
 from ledgerx.reading import AccountRecord, account_record, fetch
 
 LOOKS = 1_000
-# In one look, after the first.
+# In one look; the first takes as many as the page has, and each after it twice as many as the one before.
 _LOOKS_AT_ONCE = 500
 # A prefix with more accounts is not looked for by its accounts, nor metadata of more by theirs.
 _MAX_ACCOUNTS = 100
@@ -110,7 +110,7 @@ async def find_transactions(
             looked += len(seqs)
             more = len(seqs) == at_once
             before = seqs[-1] if seqs else before
-            at_once = _LOOKS_AT_ONCE
+            at_once = min(2 * at_once, _LOOKS_AT_ONCE)
         entries = await rows.read_amended(connection, tenant_id, fitting[:limit])
     if len(fitting) > limit:
         return Found(entries[::-1], fitting[limit - 1])

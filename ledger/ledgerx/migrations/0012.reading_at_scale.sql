@@ -63,6 +63,10 @@ ALTER TABLE ledgerx.dated_marks DROP COLUMN posted, DROP COLUMN pending_debit, D
 ALTER TABLE ledgerx.dated_tails DROP COLUMN posted, DROP COLUMN pending_debit, DROP COLUMN pending_credit;
 -- `mark` is that of the block's latest posting.
 ALTER TABLE ledgerx.dated_blocks DROP COLUMN last_seq, ADD COLUMN mark bigint NOT NULL;
+-- Which blocks a sum needs is found in the index alone: there may be thousands, and it takes a few.
+ALTER TABLE ledgerx.dated_blocks DROP CONSTRAINT dated_blocks_pkey;
+ALTER TABLE ledgerx.dated_blocks ADD CONSTRAINT dated_blocks_pkey
+PRIMARY KEY (tenant_id, account_id, effective_at, seq, line) INCLUDE (mark, first_seq);
 
 -- What a block's sums were before its first posting that belongs to a mark after `mark`. Blocks are cut in the order of
 -- effect, marks in that of recording: with these a block's sums are known at each mark.
@@ -139,8 +143,25 @@ BEGIN
             CASE WHEN b.mark < at.mark THEN b.posted ELSE v.posted END AS posted,
             CASE WHEN b.mark < at.mark THEN b.pending_debit ELSE v.pending_debit END AS pending_debit,
             CASE WHEN b.mark < at.mark THEN b.pending_credit ELSE v.pending_credit END AS pending_credit
-        FROM ledgerx.dated_blocks AS b
-        CROSS JOIN (VALUES (1, late.mark), (-1, early.mark)) AS at (sign, mark)
+        FROM (
+            SELECT k.effective_at, k.seq, k.line
+            FROM ledgerx.dated_blocks AS k
+            WHERE k.tenant_id = tenant AND k.account_id = account AND early.mark < late.mark
+                AND (k.effective_at, k.seq, k.line) < (own.effective_at, own.seq, own.line) AND k.mark >= early.mark
+            UNION ALL
+            SELECT k.effective_at, k.seq, k.line
+            FROM ledgerx.dated_blocks AS k
+            WHERE k.tenant_id = tenant AND k.account_id = account AND k.effective_at > moment
+                AND k.first_seq <= early.seq
+        ) AS key
+        CROSS JOIN LATERAL (
+            SELECT * FROM ledgerx.dated_blocks AS k
+            WHERE k.tenant_id = tenant AND k.account_id = account AND k.effective_at = key.effective_at
+                AND k.seq = key.seq AND k.line = key.line
+            OFFSET 0
+        ) AS b
+        INNER JOIN (VALUES (1, late.mark), (-1, early.mark)) AS at (sign, mark)
+            ON b.effective_at <= moment OR at.sign < 0
         LEFT JOIN LATERAL (
             SELECT old.posted, old.pending_debit, old.pending_credit
             FROM ledgerx.dated_versions AS old
@@ -149,12 +170,6 @@ BEGIN
             ORDER BY old.mark DESC
             LIMIT 1
         ) AS v ON true
-        WHERE b.tenant_id = tenant AND b.account_id = account
-            AND (b.effective_at, b.seq, b.line) <> (own.effective_at, own.seq, own.line)
-            AND CASE
-                WHEN b.effective_at <= moment THEN early.mark < late.mark AND b.mark >= early.mark
-                ELSE at.sign < 0 AND b.first_seq <= early.seq
-            END
         UNION ALL
         SELECT
             p.sign,
