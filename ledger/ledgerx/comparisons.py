@@ -14,7 +14,7 @@ from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.journal import Entry
 
 # What a page of volumes comes to, if no account has more of them in a day.
-POSTINGS_PER_PAGE = 5_000
+POSTINGS_PER_PAGE = 10_000
 _LAST_ACCOUNT = 2**63 - 1
 
 _queries = Queries("ledgerx", "sql/comparisons.sql")

@@ -164,9 +164,20 @@ def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
             terms.update(dict.fromkeys(transaction_terms(entry.seq, target_seq, entry.category, entry.metadata)))
         else:
             account_id = entry.change.account_id
-            terms.update({(ACCOUNT_TERM, *member, account_id): None for member in searchable(entry.metadata)})
+            terms.update(dict.fromkeys(account_terms(account_id, entry.metadata)))
+    return term_columns(terms)
+
+
+def term_columns(terms: Iterable[Term]) -> dict[str, list[Any]]:
+    """The columns of `insert_search_terms` for terms."""
+    listed = list(terms)
     names = ("subject", "key", "value", "seq")
-    return {name: [term[number] for term in terms] for number, name in enumerate(names)}
+    return {name: [term[number] for term in listed] for number, name in enumerate(names)}
+
+
+def account_terms(account_id: int, metadata: str | None) -> list[Term]:
+    """What an account with this metadata can be found by."""
+    return [(ACCOUNT_TERM, *member, account_id) for member in searchable(metadata)]
 
 
 def transaction_terms(seq: int, amended_seq: int | None, category: str | None, metadata: str | None) -> list[Term]:

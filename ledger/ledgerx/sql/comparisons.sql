@@ -30,11 +30,11 @@ WITH head AS (
         s.seq, t.time_zone,
         CASE
             WHEN %(since)s::date IS NULL THEN '-infinity'::timestamptz
-            ELSE (%(since)s::date - 2)::timestamp AT TIME ZONE t.time_zone
+            ELSE (%(since)s::date - 1)::timestamp AT TIME ZONE t.time_zone
         END AS earliest,
         CASE
             WHEN %(until)s::date IS NULL THEN 'infinity'::timestamptz
-            ELSE (%(until)s::date + 2)::timestamp AT TIME ZONE t.time_zone
+            ELSE (%(until)s::date + 1)::timestamp AT TIME ZONE t.time_zone
         END AS latest
     FROM ledgerx.projections AS s
     INNER JOIN ledgerx.tenants AS t ON t.tenant_id = %(tenant_id)s
@@ -58,9 +58,16 @@ WITH head AS (
         WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id AND seq > bounds.before_first
             AND seq <= bounds.last AND layer = 0 AND effective_at IS NULL
         UNION ALL
-        SELECT account_id, seq, amount FROM ledgerx.postings
-        WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id AND effective_at < 'infinity'
-            AND effective_at >= head.earliest AND effective_at < head.latest AND layer = 0 AND seq <= head.seq
+        SELECT d.account_id, d.seq, d.amount
+        FROM (
+            SELECT account_id, seq, amount FROM ledgerx.postings
+            WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id AND effective_at < 'infinity' AND layer = 0
+                AND (effective_at, seq, line) >= (head.earliest, 0::bigint, 0::smallint)
+                AND (effective_at, seq, line) < (head.latest, 0::bigint, 0::smallint)
+            -- Without this the planner would rather read all postings up to the head.
+            OFFSET 0
+        ) AS d
+        WHERE d.seq <= head.seq
     ) AS p
 ), expected AS (
     SELECT
