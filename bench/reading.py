@@ -53,7 +53,7 @@ _COUNTED = """
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of read on a journal of so many postings.
 
-    `p99_ms` is the API's own, interpolated, as is the number of those `over_10_ms`; `database_ms` and `pages` are means.
+    `p50_ms`, `p99_ms` and the number of those `over_10_ms` are the API's own; `database_ms` and `pages` are means.
     """
 
     postings: int
@@ -176,7 +176,8 @@ class Meter:
 
 
 def _ms(seconds: float | None) -> float:
-    assert seconds is not None
+    if seconds is None:
+        raise SystemExit(f"the API's page of metrics has no {_HISTOGRAM}")
     return round(seconds * 1e3, 2)
 
 

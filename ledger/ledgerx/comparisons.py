@@ -54,10 +54,11 @@ async def _next_day(connection: Connection, tenant_id: UUID, account_id: int, si
         connection, tenant_id, _queries.days_to_compare, account_id=account_id, since=since or date.min
     )
     total = 0
-    for day, postings in found:
+    for row in found:
+        day: date = row[0]
         if total > POSTINGS_PER_PAGE and day != since:
             return day
-        total += postings
+        total += row[1]
     return None
 
 

@@ -1,7 +1,8 @@
 """Verification: reads a tenant's whole journal and recomputes everything that can be recomputed from it.
 
 The chain, the numbering, the zero sums, the guarded sums, the search terms, and the streams' projections at the entry
-that each has reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
+that each has reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain
+holds.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -20,8 +20,8 @@ class MigrateSettings(msgspec.Struct, frozen=True):
 def migrate(*, json: AsJson = False) -> str:
     """Bring the database at LEDGERX_DATABASE_URL up to this release.
 
-    Also gives the entries of earlier releases the search terms that they lack. Cut short, it goes on where it was; after
-    an upgrade under load it may be run again for the entries that processes of the earlier release recorded meanwhile.
+    Also gives entries of earlier releases the search terms that they lack. Cut short, it goes on where it was. After an
+    upgrade under load, run it again for the entries that processes of an earlier release recorded meanwhile.
     """
     admin_url = settings.load(MigrateSettings).database_url.reveal()
     applied = apply_migrations(admin_url)

@@ -57,7 +57,8 @@ _EXPECTED_VOLUMES = """
     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 _DATED_MARKS = """
-    SELECT tenant_id, account_id, seq, line, postings FROM ledgerx.dated_marks WHERE tenant_id = ANY(%s) ORDER BY 1, 2, 3, 4
+    SELECT tenant_id, account_id, seq, line, postings
+    FROM ledgerx.dated_marks WHERE tenant_id = ANY(%s) ORDER BY 1, 2, 3, 4
 """
 _EXPECTED_DATED_MARKS = """
     SELECT * FROM (

@@ -46,7 +46,8 @@ _FILL: tuple[LiteralString, ...] = (
     )
     SELECT %(tenant_id)s, n, %(first_at)s::timestamptz + n * interval '1 minute',
         CASE WHEN n %% %(dated)s = 0 THEN
-            %(first_at)s::timestamptz + n * interval '1 minute' - (n::bigint * 7919 %% 57600 - 14400) * interval '1 minute' END,
+            %(first_at)s::timestamptz + n * interval '1 minute'
+            - (n::bigint * 7919 %% 57600 - 14400) * interval '1 minute' END,
         CASE WHEN n %% %(rare)s = 1 THEN 'hold' ELSE 'post' END, 'test', 'k' || n, 'r' || n,
         CASE WHEN n %% %(rare)s = 0 THEN 'rare' ELSE 'c' || n %% 7 END,
         CASE WHEN n %% %(rare)s = 0 THEN '{"channel":"post"}' WHEN n %% 10 = 0 THEN '{"channel":"web"}' END,

@@ -162,6 +162,15 @@ def test_accounts_that_were_opened_before_the_quota_count(empty: str, files: Pat
     assert counted == [(tenant_id, opened) for opened, tenant_id in enumerate(tenants)]
 
 
+@contextmanager
+def _without(files: Path, *, after: str) -> Iterator[None]:
+    """Hide the migrations with a number above `after`."""
+    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.name[:4] > after]
+    yield
+    for path in later:
+        path.rename(path.with_suffix(".sql"))
+
+
 class InterruptedFillError(Exception):
     """What a fill is cut short by."""
 
@@ -169,8 +178,8 @@ class InterruptedFillError(Exception):
 async def test_entries_of_before_there_were_search_terms_get_them_page_by_page(
     empty: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.name[:4] > "0006"]
-    await asyncio.to_thread(migrate, empty)
+    with _without(files, after="0006"):
+        await asyncio.to_thread(migrate, empty)
     change = (
         '{"account":"bank","account_id":1,"asset":"USD","scale":2,"type":"asset","status":"open","min_balance":null,'
         '"max_balance":null}'
@@ -178,7 +187,7 @@ async def test_entries_of_before_there_were_search_terms_get_them_page_by_page(
     entries = [
         # Number, kind, target, category, metadata, change.
         (1, "open_account", None, None, '{"kind":"a"}', change),
-        *((n, "post", None, "food", '{"n":%d}' % n if n != 4 else None, None) for n in range(2, 9)),
+        *((n, "post", None, "food", f'{{"n":{n}}}' if n != 4 else None, None) for n in range(2, 9)),
         (9, "amend", 3, "toys", '{"m":true}', None),
         (10, "amend", 4, None, None, None),
         *((n, "post", None, None, None, None) for n in range(11, 14)),
@@ -199,8 +208,6 @@ async def test_entries_of_before_there_were_search_terms_get_them_page_by_page(
                     """,
                     (tenant_id, seq, kind, target, category, metadata, changed),
                 )
-    for path in later:
-        path.rename(path.with_suffix(".sql"))
     await asyncio.to_thread(migrate, empty)
     monkeypatch.setattr(search_terms, "ENTRIES_PER_PAGE", 2)
     done: list[tuple[UUID, int]] = []

@@ -1,5 +1,6 @@
 """Verification of what grows with the journal beside it: volumes, dated postings and search terms, tampered with."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -94,20 +95,37 @@ async def test_what_the_streams_and_the_engine_kept_is_sound_in_pages_of_any_siz
     assert report.projections == {"volumes": report.head - 1}
 
 
-VOLUME = "account_id = 1 AND day = '2006-10-29' AND category = 'rent'"
 THE_VOLUME = 'the volumes of account 1 on 2006-10-29 in the category "rent" differ'
-BLOCKS = "(SELECT * FROM ledgerx.dated_blocks WHERE account_id = 1 ORDER BY effective_at, seq, line)"
-A_BLOCK = "(effective_at, seq, line) = (SELECT effective_at, seq, line FROM " + BLOCKS + " AS b OFFSET 3 LIMIT 1)"
-A_VERSION = "ctid = (SELECT ctid FROM ledgerx.dated_versions WHERE account_id = 2 OFFSET 4 LIMIT 1)"
 
 
 @pytest.mark.parametrize(
     ("statement", "found"),
     [
-        (f"UPDATE ledgerx.daily_volumes SET debits = debits + 1 WHERE {VOLUME}", THE_VOLUME),
-        (f"UPDATE ledgerx.daily_volumes SET credits = 7 WHERE {VOLUME}", THE_VOLUME),
-        (f"UPDATE ledgerx.daily_volumes SET postings = postings + 1 WHERE {VOLUME}", THE_VOLUME),
-        (f"DELETE FROM ledgerx.daily_volumes WHERE {VOLUME}", THE_VOLUME),
+        (
+            """
+            UPDATE ledgerx.daily_volumes SET debits = debits + 1
+            WHERE account_id = 1 AND day = '2006-10-29' AND category = 'rent'
+            """,
+            THE_VOLUME,
+        ),
+        (
+            """
+            UPDATE ledgerx.daily_volumes SET credits = 7
+            WHERE account_id = 1 AND day = '2006-10-29' AND category = 'rent'
+            """,
+            THE_VOLUME,
+        ),
+        (
+            """
+            UPDATE ledgerx.daily_volumes SET postings = postings + 1
+            WHERE account_id = 1 AND day = '2006-10-29' AND category = 'rent'
+            """,
+            THE_VOLUME,
+        ),
+        (
+            "DELETE FROM ledgerx.daily_volumes WHERE account_id = 1 AND day = '2006-10-29' AND category = 'rent'",
+            THE_VOLUME,
+        ),
         (
             "UPDATE ledgerx.daily_volumes SET category = 'yoyo' WHERE account_id = 2 AND category = 'toys'",
             'the volumes of account 2 on 2006-10-29 in the category "toys" differ',
@@ -123,16 +141,52 @@ A_VERSION = "ctid = (SELECT ctid FROM ledgerx.dated_versions WHERE account_id = 
         ("UPDATE ledgerx.projections SET hash = sha256('')", "the volumes projection has a hash"),
         ("UPDATE ledgerx.dated_tails SET postings = 3 WHERE account_id = 2", "the count of account 2 differs"),
         ("DELETE FROM ledgerx.dated_marks WHERE account_id = 1 AND postings = 10", "the mark of account 1"),
-        (f"UPDATE ledgerx.dated_blocks SET posted = 0 WHERE account_id = 1 AND {A_BLOCK}", "the block of dated "),
-        (f"UPDATE ledgerx.dated_blocks SET first_seq = 1 WHERE account_id = 1 AND {A_BLOCK}", "the block of dated "),
-        (f"UPDATE ledgerx.dated_blocks SET mark = mark + 5 WHERE account_id = 1 AND {A_BLOCK}", "the block of dated "),
-        (f"DELETE FROM ledgerx.dated_blocks WHERE account_id = 1 AND {A_BLOCK}", "the size of all blocks of account 1"),
+        (
+            """
+            UPDATE ledgerx.dated_blocks SET posted = 0
+            WHERE x
+            """,
+            "the block of dated postings of account 1 from ",
+        ),
+        (
+            """
+            UPDATE ledgerx.dated_blocks SET first_seq = 1
+            WHERE x
+            """,
+            "the block of dated postings of account 1 from ",
+        ),
+        (
+            """
+            UPDATE ledgerx.dated_blocks SET mark = mark + 5
+            WHERE x
+            """,
+            "the block of dated postings of account 1 from ",
+        ),
+        (
+            """
+            DELETE FROM ledgerx.dated_blocks
+            WHERE x
+            """,
+            "the size of all blocks of account 1",
+        ),
         (
             "DELETE FROM ledgerx.dated_blocks WHERE account_id = 1 AND effective_at < '2000-01-01'",
             "the size of all blocks of account 1",
         ),
-        (f"UPDATE ledgerx.dated_versions SET posted = posted + 1 WHERE {A_VERSION}", "the block of dated postings of"),
-        (f"DELETE FROM ledgerx.dated_versions WHERE {A_VERSION}", "the block of dated postings of account 2 from "),
+        (
+            """
+            UPDATE ledgerx.dated_versions SET posted = posted + 1
+            WHERE ctid = (SELECT ctid FROM ledgerx.dated_versions WHERE account_id = 2 LIMIT 1 OFFSET 4)
+            """,
+            "the block of dated postings of account 2 from ",
+        ),
+        (
+            """
+            DELETE FROM ledgerx.dated_versions
+            WHERE ctid = (SELECT ctid FROM ledgerx.dated_versions WHERE account_id = 2 LIMIT 1 OFFSET 4)
+            """,
+            "the block of dated postings of account 2 from ",
+        ),
     ],
 )
 async def test_tampered_projections_are_found(
@@ -199,13 +253,15 @@ async def test_tampered_search_terms_are_found(
 
 async def test_the_command_says_where_and_exits_with_1(database: Database, tenant: UUID, admin: Admin) -> None:
     # Marks are made small for this test, and the command knows nothing of that.
-    for table in ("dated_marks", "dated_tails", "dated_blocks", "dated_versions"):
-        await admin.execute(f"DELETE FROM ledgerx.{table}")  # type: ignore[arg-type]  # noqa: S608 - named above
-    await admin.execute(f"UPDATE ledgerx.daily_volumes SET debits = debits + 1 WHERE {VOLUME}")
+    await admin.execute(
+        "TRUNCATE ledgerx.dated_marks, ledgerx.dated_tails, ledgerx.dated_blocks, ledgerx.dated_versions"
+    )
+    await admin.execute("UPDATE ledgerx.daily_volumes SET debits = debits + 1 WHERE account_id = 1")
     await admin.execute("DELETE FROM ledgerx.search_terms WHERE key = 'n' AND value = '7'")
     cursor = await admin.execute("SELECT name FROM ledgerx.tenants WHERE tenant_id = %s", (tenant,))
     [(name,)] = await cursor.fetchall()
-    done = subprocess.run(
+    done = await asyncio.to_thread(
+        subprocess.run,
         [*COMMAND, "verify", "--tenant", str(name)],
         capture_output=True,
         text=True,

@@ -110,9 +110,9 @@ $$;
 -- recorded up to `upto` and takes effect at or before `moment`, which is when `by_then` was recorded or later: what was
 -- dated back since, less what is dated later.
 --
--- That is: dated postings up to `upto` and in effect, less dated postings up to `by_then`. Both are sums at the last mark
--- before, and of the postings after that, fewer than 1,000 where the streams keep up. At a mark a block has a version;
--- only the block that `moment` falls into is read posting by posting.
+-- That is: dated postings up to `upto` and in effect, less dated postings up to `by_then`. Both are sums at the last
+-- mark before, and of the postings after that, fewer than 1,000 where the streams keep up. At a mark a block has a
+-- version; only the block that `moment` falls into is read posting by posting.
 CREATE FUNCTION ledgerx.dated_shift(tenant uuid, account bigint, moment timestamptz, by_then bigint, upto bigint)
 RETURNS TABLE (posted numeric, pending_debit numeric, pending_credit numeric)
 LANGUAGE plpgsql STABLE
@@ -181,7 +181,9 @@ BEGIN
                 o.layer, o.amount,
                 CASE
                     WHEN (o.seq, o.line) > (early.seq, early.line) THEN
-                        CASE WHEN o.effective_at <= moment AND (o.seq, o.line) <= (late.seq, late.line) THEN 1 ELSE 0 END
+                        CASE
+                            WHEN o.effective_at <= moment AND (o.seq, o.line) <= (late.seq, late.line) THEN 1 ELSE 0
+                        END
                     ELSE CASE WHEN o.effective_at <= moment THEN 0 ELSE -1 END
                 END AS sign
             FROM ledgerx.postings AS o

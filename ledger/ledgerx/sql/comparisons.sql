@@ -72,7 +72,7 @@ WITH head AS (
 ), expected AS (
     SELECT
         p.account_id, e.day,
-        coalesce(CASE WHEN n.seq IS NULL THEN e.category ELSE n.category END, '') COLLATE "C" AS category,
+        coalesce(CASE WHEN n.seq IS NULL THEN e.category ELSE n.category END, '') COLLATE "C" AS present,
         sum(greatest(p.amount, 0)) AS debits, sum(greatest(-p.amount, 0)) AS credits, count(*) AS postings
     FROM head
     CROSS JOIN lines AS p
@@ -87,7 +87,7 @@ WITH head AS (
     ) AS e
     LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, p.seq, head.seq) AS n ON true
     WHERE (%(since)s::date IS NULL OR e.day >= %(since)s) AND (%(until)s::date IS NULL OR e.day < %(until)s)
-    GROUP BY 1, 2, 3
+    GROUP BY p.account_id, e.day, present
 ), kept AS (
     SELECT v.account_id, v.day, v.category, v.debits, v.credits, v.postings
     FROM head
@@ -100,9 +100,12 @@ WITH head AS (
     -- What moved to another category leaves nothing.
     WHERE (v.debits, v.credits, v.postings) <> (0, 0, 0)
 )
-SELECT account_id, day, category
+SELECT
+    coalesce(expected.account_id, kept.account_id) AS account_id, coalesce(expected.day, kept.day) AS day,
+    coalesce(expected.present, kept.category) AS category
 FROM expected
-FULL JOIN kept USING (account_id, day, category)
+FULL JOIN kept
+    ON kept.account_id = expected.account_id AND kept.day = expected.day AND kept.category = expected.present
 WHERE (expected.debits, expected.credits, expected.postings) IS DISTINCT FROM (kept.debits, kept.credits, kept.postings)
 ORDER BY account_id, day, category
 LIMIT 10;
@@ -157,7 +160,7 @@ WITH found AS (
             AND (o.effective_at, o.seq, o.line) >= (b.effective_at, b.seq, b.line)
             AND (o.effective_at, o.seq, o.line) < (b.next_effective_at, b.next_seq, b.next_line) AND o.seq <= s.seq
     ) AS p
-    GROUP BY 1, 2, 3, 4, 5
+    GROUP BY b.account_id, b.effective_at, b.seq, b.line, p.mark
 ), expected AS (
     SELECT
         account_id, effective_at, seq, line, mark,
@@ -185,11 +188,14 @@ WITH found AS (
         ON k.tenant_id = %(tenant_id)s AND k.account_id = b.account_id AND k.effective_at = b.effective_at
             AND k.seq = b.seq AND k.line = b.line
 ), wrong AS (
-    SELECT DISTINCT account_id, effective_at
+    SELECT DISTINCT
+        coalesce(e.account_id, k.account_id) AS account_id, coalesce(e.effective_at, k.effective_at) AS effective_at
     FROM expected AS e
-    FULL JOIN kept AS k USING (account_id, effective_at, seq, line, mark, is_block)
+    FULL JOIN kept AS k
+        ON k.account_id = e.account_id AND k.effective_at = e.effective_at AND k.seq = e.seq AND k.line = e.line
+            AND k.mark = e.mark AND k.is_block = e.is_block
     WHERE (e.posted, e.pending_debit, e.pending_credit) IS DISTINCT FROM (k.posted, k.pending_debit, k.pending_credit)
-        OR is_block AND (e.postings, e.first_seq) IS DISTINCT FROM (k.postings, k.first_seq)
+        OR coalesce(e.is_block, k.is_block) AND (e.postings, e.first_seq) IS DISTINCT FROM (k.postings, k.first_seq)
 )
 SELECT edge.account_id, edge.effective_at, edge.seq, edge.line, wrong.account_id, wrong.effective_at
 FROM (

@@ -50,7 +50,8 @@ WITH head AS (
     )
     UNION ALL
     SELECT
-        p.account_id, e.day, coalesce(CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category COLLATE "C" END, ''),
+        p.account_id, e.day,
+        coalesce(CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category COLLATE "C" END, ''),
         greatest(p.amount, 0) * t.times, greatest(-p.amount, 0) * t.times, t.times
     FROM head
     CROSS JOIN touched AS t

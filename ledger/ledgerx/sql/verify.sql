@@ -17,14 +17,13 @@ WHERE s.tenant_id = %(tenant_id)s AND s.projection = 'balances';
 SELECT s.seq, s.hash, k.account_id, k.seq, k.line, k.postings, k.in_blocks
 FROM ledgerx.projections AS s
 LEFT JOIN (
-    SELECT tenant_id, account_id, NULL AS seq, NULL AS line, t.postings, b.postings AS in_blocks
-    FROM ledgerx.dated_tails AS t
-    FULL JOIN (
-        SELECT tenant_id, account_id, sum(postings) AS postings
-        FROM ledgerx.dated_blocks
-        WHERE tenant_id = %(tenant_id)s
-        GROUP BY tenant_id, account_id
-    ) AS b USING (tenant_id, account_id)
+    SELECT tenant_id, account_id, NULL AS seq, NULL AS line, postings, NULL AS in_blocks
+    FROM ledgerx.dated_tails
+    UNION ALL
+    SELECT tenant_id, account_id, NULL, NULL, NULL, sum(postings)
+    FROM ledgerx.dated_blocks
+    WHERE tenant_id = %(tenant_id)s
+    GROUP BY tenant_id, account_id
     UNION ALL
     SELECT tenant_id, account_id, seq, line, postings, NULL
     FROM ledgerx.dated_marks

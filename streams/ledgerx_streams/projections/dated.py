@@ -45,7 +45,7 @@ class DatedMark(msgspec.Struct, frozen=True, gc=False):
 def numbered(
     counts: Mapping[int, int], entries: Iterable[EntryRecord]
 ) -> tuple[Sequence[Sequence[DatedPosting]], Sequence[DatedMark]]:
-    """The postings of dated `entries`, and the marks that they pass, of accounts that had `counts` before.
+    """The postings of the dated ones of `entries`, and the marks that they pass; accounts had `counts` before.
 
     The postings come in parts, to be added one after the other: in each all of an account belong to one mark.
     """
@@ -53,7 +53,8 @@ def numbered(
     parts: dict[int, list[DatedPosting]] = defaultdict(list)
     marks = []
     for entry in entries:
-        assert entry.effective_at is not None
+        if entry.effective_at is None:
+            continue
         for number, line in enumerate(entry.postings):
             account_id = line.account_id
             before, numbers[account_id] = numbers[account_id], numbers[account_id] + 1

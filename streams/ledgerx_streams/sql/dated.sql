@@ -123,7 +123,8 @@ WITH ending AS (
     SELECT
         number, mark, sum(postings) OVER upto AS postings, min(first_seq) OVER upto AS first_seq,
         sum(posted) OVER upto AS posted, sum(pending_debit) OVER upto AS pending_debit,
-        sum(pending_credit) OVER upto AS pending_credit, lead(mark) OVER (PARTITION BY number ORDER BY mark) AS next_mark
+        sum(pending_credit) OVER upto AS pending_credit,
+        lead(mark) OVER (PARTITION BY number ORDER BY mark) AS next_mark
     FROM by_mark
     WINDOW upto AS (PARTITION BY number ORDER BY mark)
 ), versions AS (
