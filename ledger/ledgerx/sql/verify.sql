@@ -17,7 +17,8 @@ WHERE s.tenant_id = %(tenant_id)s AND s.projection = 'balances';
 SELECT s.seq, s.hash, k.account_id, k.seq, k.line, k.postings, k.in_blocks
 FROM ledgerx.projections AS s
 LEFT JOIN (
-    SELECT tenant_id, account_id, NULL AS seq, NULL AS line, postings, NULL AS in_blocks
+    SELECT
+        tenant_id, account_id, NULL::bigint AS seq, NULL::smallint AS line, postings, NULL::numeric AS in_blocks
     FROM ledgerx.dated_tails
     UNION ALL
     SELECT tenant_id, account_id, NULL, NULL, NULL, sum(postings)
