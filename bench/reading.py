@@ -13,8 +13,6 @@ PostgreSQL counts for the API's statements, in its cache or not.
 
 import argparse
 import asyncio
-import os
-import platform
 import random
 import secrets
 import shutil
@@ -35,6 +33,7 @@ import psycopg
 from bench.reads import Reads
 from ledgerx import __version__
 from ledgerx.migrate import migrate
+from ledgerx_cli.bench.command import machine_of
 from ledgerx_cli.bench.quantiles import Buckets, buckets, growth, interpolated, nearest_rank
 from ledgerx_cli.bench.report import Machine
 from ledgerx_cli.embedded.postgres import Postgres
@@ -213,17 +212,7 @@ async def run(
                     print(msgspec.json.encode(read).decode(), flush=True)  # noqa: T201 - progress
                     results.append(read)
         with psycopg.connect(database.admin_url) as connection:
-            return _machine(connection.info.parameter_status("server_version") or ""), results
-
-
-def _machine(postgres: str) -> Machine:
-    return Machine(
-        system=platform.platform(),
-        cpus=os.cpu_count() or 1,
-        memory_bytes=psutil.virtual_memory().total,
-        python=platform.python_version(),
-        postgres=postgres,
-    )
+            return machine_of(connection), results
 
 
 def main() -> None:

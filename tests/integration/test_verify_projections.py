@@ -144,28 +144,36 @@ THE_VOLUME = 'the volumes of account 1 on 2006-10-29 in the category "rent" diff
         (
             """
             UPDATE ledgerx.dated_blocks SET posted = 0
-            WHERE x
+            WHERE ctid = (
+                SELECT ctid FROM ledgerx.dated_blocks WHERE account_id = 1 ORDER BY effective_at LIMIT 1 OFFSET 3
+            )
             """,
             "the block of dated postings of account 1 from ",
         ),
         (
             """
             UPDATE ledgerx.dated_blocks SET first_seq = 1
-            WHERE x
+            WHERE ctid = (
+                SELECT ctid FROM ledgerx.dated_blocks WHERE account_id = 1 ORDER BY effective_at LIMIT 1 OFFSET 3
+            )
             """,
             "the block of dated postings of account 1 from ",
         ),
         (
             """
             UPDATE ledgerx.dated_blocks SET mark = mark + 5
-            WHERE x
+            WHERE ctid = (
+                SELECT ctid FROM ledgerx.dated_blocks WHERE account_id = 1 ORDER BY effective_at LIMIT 1 OFFSET 3
+            )
             """,
             "the block of dated postings of account 1 from ",
         ),
         (
             """
             DELETE FROM ledgerx.dated_blocks
-            WHERE x
+            WHERE ctid = (
+                SELECT ctid FROM ledgerx.dated_blocks WHERE account_id = 1 ORDER BY effective_at LIMIT 1 OFFSET 3
+            )
             """,
             "the size of all blocks of account 1",
         ),

@@ -1,5 +1,5 @@
 -- The past of both times from marks and versions of blocks; rare kinds by an index; earlier search terms.
--- depends: 0007.reading
+-- depends: 0011.trusted_issuers
 
 SET ROLE ledgerx_owner;
 
