@@ -135,7 +135,7 @@ def _progress(steps: int) -> Iterator[Step]:
 
 
 def machine_of(connection: Connection) -> Machine:
-    """This machine and the server that `connection` is to."""
+    """The machine that this runs on, and the server of `connection`."""
     return Machine(
         system=python_platform.platform(),
         cpus=os.cpu_count() or 1,
