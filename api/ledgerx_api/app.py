@@ -40,10 +40,12 @@ from ledgerx_api.requests import WholeRequest
 from ledgerx_api.routes import (
     account_changes,
     accounts,
+    assets,
     audit,
     auth,
     balances,
     batches,
+    categories,
     clients,
     events,
     health,
@@ -51,6 +53,7 @@ from ledgerx_api.routes import (
     login,
     statements,
     summaries,
+    tenant_settings,
     transactions,
     users,
 )
@@ -120,6 +123,9 @@ def create_app(settings: ApiSettings) -> Litestar:
             *statements.routes(pool),
             *summaries.routes(pool),
             *account_changes.routes(pool, engine),
+            *assets.routes(pool, engine),
+            *categories.routes(pool, engine),
+            *tenant_settings.routes(pool, engine),
             *login.routes(
                 pool,
                 tokens,
