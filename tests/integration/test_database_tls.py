@@ -80,8 +80,7 @@ async def test_the_relay_streams_over_tls_and_trusts_no_other_authority(
 ) -> None:
     tenant = uuid4()
     relay = relays({"LEDGERX_DATABASE_URL": tls_database.relay_url})
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     async with await psycopg.AsyncConnection.connect(tls_database.admin_url, autocommit=True) as admin:
         await record_entries(admin, tenant, [1])
         assert await delivered(kafka_server, tenant, last=1) == [1]

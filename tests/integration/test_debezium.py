@@ -44,8 +44,7 @@ async def test_debezium_takes_the_relays_place(
             assert_projected(database, *journals)
 
             relay = relays(slot="relay")
-            await relay.start()
-            await relay.enters("streaming")
+            await relay.stream()
             await write()
             keys = {str(journal.tenant_id).encode() for journal in journals}
             rows = sum(len(journal.payloads()) for journal in journals)

@@ -27,8 +27,7 @@ async def test_recorded_rows_give_the_recorded_messages(
     first, second, last, exported = recording.MESSAGES
     await recording.insert_row(superuser, first)
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     async with superuser.transaction():
         await recording.insert_row(superuser, second)
         await recording.insert_row(superuser, exported)
@@ -53,8 +52,7 @@ async def test_snapshot_first_in_order_of_recording_then_the_stream(
     await record_entries(superuser, tenant, [3, 1, 2])
     await record_entries(superuser, other, [2, 1])
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await record_entries(superuser, tenant, [4, 5])
     await record_entries(superuser, other, [3])
 
@@ -69,8 +67,7 @@ async def test_a_clean_stop_leaves_nothing_to_repeat(
 ) -> None:
     tenant = uuid4()
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await record_entries(superuser, tenant, range(1, 11))
     await delivered(kafka_server, tenant, last=10)
     assert await relay.end(signal.SIGTERM) == 0
@@ -82,8 +79,7 @@ async def test_a_clean_stop_leaves_nothing_to_repeat(
 
 async def test_an_idle_database_moves_the_slot(relays: MakeRelay, superuser: Connection) -> None:
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await superuser.execute("CREATE TABLE unrelated AS SELECT generate_series(1, 1000)")
     await confirms(superuser, await value(superuser, "SELECT pg_current_wal_lsn()"))
     assert await relay.metric("rows_total") == 0

@@ -1,7 +1,6 @@
 """The relay when servers and processes fail."""
 
 import asyncio
-import os
 import signal
 from uuid import UUID, uuid4
 
@@ -20,6 +19,7 @@ from tests.integration.relaying import (
     first_deliveries,
     has_confirmed,
     record_entries,
+    stopped,
     value,
 )
 
@@ -58,8 +58,7 @@ async def test_kills_in_the_middle_of_the_stream_lose_nothing(
             await record_entries(connection, tenant, range(1, rows + 1), payload="x" * 2_000)
 
     relay = relays(max_records=20)
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     async with asyncio.TaskGroup() as writers:
         for tenant in tenants:
             writers.create_task(write(tenant))
@@ -74,8 +73,7 @@ async def test_kills_in_the_middle_of_the_stream_lose_nothing(
 async def test_cut_connections_lose_nothing(relays: MakeRelay, superuser: Connection, kafka_server: Kafka) -> None:
     tenant = uuid4()
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await record_entries(superuser, tenant, range(1, 101))
     await superuser.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledgerx_relay'")
     await record_entries(superuser, tenant, range(101, 201))
@@ -90,8 +88,7 @@ async def test_a_slot_that_vanished_is_a_loss_too(
 ) -> None:
     tenant = uuid4()
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await confirms(superuser, await record_entries(superuser, tenant, [1]))
     # As after a failover to a standby that has no such slot.
     async with asyncio.TaskGroup() as tasks:
@@ -119,8 +116,7 @@ async def test_a_lost_slot_is_made_anew_with_a_snapshot(
 ) -> None:
     tenant = uuid4()
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await relay.end(signal.SIGTERM)
     await record_entries(superuser, tenant, range(1, 6))
 
@@ -155,19 +151,15 @@ async def test_nothing_is_confirmed_that_the_broker_has_not_acknowledged(
     tenant = uuid4()
     broker = supervisor[0].pids["kafka"]
     relay = relays()
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await confirms(superuser, await record_entries(superuser, tenant, [1]))
 
-    os.kill(broker, signal.SIGSTOP)
-    try:
+    with stopped(broker):
         after = await record_entries(superuser, tenant, [2])
         # Several rounds of confirmation have gone by then.
         await relay.above("lag_seconds", 4)
         assert await relay.metric("in_flight_records") == 1
         assert not await has_confirmed(superuser, after)
-    finally:
-        os.kill(broker, signal.SIGCONT)
     await confirms(superuser, after)
     assert await delivered(kafka_server, tenant, last=2) == [1, 2]
 
@@ -181,15 +173,13 @@ async def test_memory_is_bounded_while_the_broker_is_away_and_rows_pour_in(
     tenant, rows, row_bytes, window_bytes = uuid4(), 600, 300_000, 2_000_000
     broker = supervisor[0].pids["kafka"]
     relay = relays(max_bytes=window_bytes)
-    await relay.start()
-    await relay.enters("streaming")
+    await relay.stream()
     await confirms(superuser, await record_entries(superuser, tenant, [1]))
     assert relay.process is not None
     memory = psutil.Process(relay.process.pid).memory_info
     before = memory().rss
 
-    os.kill(broker, signal.SIGSTOP)
-    try:
+    with stopped(broker):
         await superuser.execute(
             "INSERT INTO ledgerx.outbox (id, tenant_id, aggregatetype, aggregateid, type, payload, first_seq, last_seq)"
             " SELECT uuidv7(), %(tenant)s, 'journal', %(tenant)s::text, 'entries.recorded', repeat('x', %(bytes)s),"
@@ -202,7 +192,5 @@ async def test_memory_is_bounded_while_the_broker_is_away_and_rows_pour_in(
         assert await relay.metric("lag_bytes") > 0
         # A sixth of what waits in the database.
         assert memory().rss - before < rows * row_bytes / 6
-    finally:
-        os.kill(broker, signal.SIGCONT)
     assert first_deliveries(await delivered(kafka_server, tenant, last=rows)) == list(range(1, rows + 1))
     assert memory().rss - before < rows * row_bytes / 6

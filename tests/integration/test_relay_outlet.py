@@ -1,10 +1,7 @@
 """The relay's outlet on a real broker that refuses an event, or is away for longer than a producer waits."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
@@ -21,7 +18,15 @@ from ledgerx_streams.relay.outbox_event import OutboxEvent
 from ledgerx_streams.relay.outlet import open_outlet
 from ledgerx_streams.relay.session import Session
 from ledgerx_streams.relay.settings import Settings
-from tests.integration.relaying import Connection, consume, delivered, eventually, first_deliveries, record_entries
+from tests.integration.relaying import (
+    Connection,
+    consume,
+    delivered,
+    eventually,
+    first_deliveries,
+    record_entries,
+    stopped,
+)
 
 LIMITED = "ledgerx.events.limited"
 PATIENCE_MS = 1_000
@@ -66,15 +71,6 @@ async def test_what_follows_a_refused_event_waits_until_that_is_taken(
     assert first_deliveries([len(record.value) for record in records]) == sizes
 
 
-@asynccontextmanager
-async def stopped(pid: int) -> AsyncIterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 async def test_a_snapshot_outlasts_a_broker_that_is_away_for_longer_than_a_producer_waits(
     database: Database,
     superuser: Connection,
@@ -91,7 +87,7 @@ async def test_a_snapshot_outlasts_a_broker_that_is_away_for_longer_than_a_produ
         open_outlet(kafka_server.access.aiokafka(), request_timeout_ms=PATIENCE_MS) as outlet,
         await db.connect(database.relay_url, application_name="test") as connection,
     ):
-        async with stopped(supervisor[0].pids["kafka"]):
+        with stopped(supervisor[0].pids["kafka"]):
             running = asyncio.create_task(Session(settings, outlet, connection, states.append).run())
             await above("kafka_failures_total", failures + 2)
         assert first_deliveries(await delivered(kafka_server, tenant, last=20)) == list(range(1, 21))

@@ -19,8 +19,7 @@ async def test_a_standby_takes_over_within_ten_seconds_and_nothing_is_lost(
 ) -> None:
     tenant, rows = uuid4(), 1_000
     active, standby = relays(max_records=20), relays(max_records=20)
-    await active.start()
-    await active.enters("streaming")
+    await active.stream()
     await standby.start()
     await standby.enters("standby")
     assert await standby.get("/readyz") == (200, "ok\n")
