@@ -14,11 +14,13 @@ import msgspec
 from ledgerx import rows
 from ledgerx.codes import CodeRange
 from ledgerx.database import Pool, Queries
-from ledgerx.errors import InvalidField
+from ledgerx.errors import Forbidden, InvalidField
 from ledgerx.reading import fetch
 
 MAX_DAYS = 3_660
 MAX_GROUPS = 10_000
+# Rows of `daily_volumes`, one for an account, a day and a category: reading so many takes a second.
+MAX_VOLUMES = 500_000
 
 _queries = Queries("ledgerx", "sql/summaries.sql")
 
@@ -69,11 +71,16 @@ async def read_summary(
     end: date,
     group_by: Collection[GroupBy],
     ranges: Sequence[CodeRange] | None,
+    confined_to: str | None,
 ) -> Summary:
     """Sum the days from `begin` to before `end`, of the accounts with codes in `ranges`, or of all.
 
-    Raises `InvalidField` where that is no period, is longer than `MAX_DAYS`, or comes to more than `MAX_GROUPS`.
+    Who is `confined_to` an owner gets the sums of that owner's accounts; raises `Forbidden` where they ask for all.
+    Raises `InvalidField` where that is no period, is longer than `MAX_DAYS`, or comes to more than `MAX_GROUPS` or
+    `MAX_VOLUMES`.
     """
+    if confined_to is not None and ranges is None:
+        raise Forbidden("members ask for an account or a prefix")
     periods = PERIODS.intersection(group_by)
     if len(periods) > 1:
         raise InvalidField("group by one of day, week and month")
@@ -87,11 +94,15 @@ async def read_summary(
         until=end,
         lows=None if ranges is None else [one.low for one in ranges],
         highs=None if ranges is None else [one.high for one in ranges],
+        owner=confined_to,
         by_category=GroupBy.CATEGORY in group_by,
         by_account=GroupBy.ACCOUNT in group_by,
         period=next((one.value for one in periods), None),
         limit=MAX_GROUPS + 1,
+        most=MAX_VOLUMES,
     )
+    if found[0][-1] > MAX_VOLUMES:
+        raise InvalidField(f"this adds up more than {MAX_VOLUMES} daily volumes: ask for fewer days or accounts")
     if len(found) > MAX_GROUPS:
         raise InvalidField(f"this comes to more than {MAX_GROUPS} groups: ask for fewer days or accounts")
     seq, recorded_at, time_zone = found[0][:3]
@@ -99,7 +110,7 @@ async def read_summary(
         seq=seq,
         recorded_at=recorded_at,
         time_zone=time_zone,
-        groups=[_group(row[3:]) for row in found if row[3] is not None],
+        groups=[_group(row[3:-1]) for row in found if row[3] is not None],
     )
 
 

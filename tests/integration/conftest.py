@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 
 from ledgerx.migrate import migrate
+from ledgerx.roles import Role
 from ledgerx.tenancy import ClientCredentials
 from ledgerx_cli.embedded import kafka
 from ledgerx_cli.embedded.kafka import Kafka
@@ -22,6 +23,7 @@ from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
+from tests.integration.people import Person, new_people, speaking_for
 from tests.integration.relaying import Connection, MakeRelay, RelayProcess
 from tests.integration.worker_process import StartWorker, Worker
 
@@ -125,6 +127,20 @@ async def client(api: ApiProcess, credentials: ClientCredentials) -> AsyncIterat
 
 
 @pytest.fixture
+async def owner(shared_database: Database) -> Person:
+    """The owner of a tenant of the test's own."""
+    [person] = await new_people(shared_database, Role.OWNER)
+    return person
+
+
+@pytest.fixture
+async def admin(api: ApiProcess, owner: Person) -> AsyncIterator[LedgerClient]:
+    """A client that speaks for the owner."""
+    async with speaking_for(api, owner.principal) as client:
+        yield client
+
+
+@pytest.fixture
 async def relays(database: Database, kafka_server: Kafka, tmp_path: Path) -> AsyncIterator[MakeRelay]:
     """Makes relays of this test's database; settings are given as keywords (`max_records=1`) or as an environment."""
     made: list[RelayProcess] = []
@@ -147,7 +163,8 @@ async def relays(database: Database, kafka_server: Kafka, tmp_path: Path) -> Asy
 
 
 @pytest.fixture
-async def admin(database: Database) -> AsyncIterator[Connection]:
+async def superuser(database: Database) -> AsyncIterator[Connection]:
+    """A connection of the database's administrator."""
     async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as connection:
         yield connection
 

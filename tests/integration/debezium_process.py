@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -19,11 +20,23 @@ from ledgerx_cli.ports import LOOPBACK, free_port
 from ledgerx_cli.supervisor import Part, Supervisor
 from tests.integration.recording import CONNECTOR
 
+DOCS = Path(__file__).parents[2] / "docs"
 DATA = Path(__file__).parents[1] / "data"
 VERSION = "3.7.0"
 HEARTBEATS = "__debezium-heartbeat.ledgerx"
 _NAME = "outbox"
 _JVM_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+def documented_settings() -> dict[str, str]:
+    """The settings that the documentation gives, which are those of the recording and one more.
+
+    A relay's heartbeats, which Debezium would carry to a topic of their own, are left out.
+    """
+    [settings] = re.findall(r"^```json\n(.*?)^```$", (DOCS / "configuration.md").read_text(), re.MULTILINE | re.DOTALL)
+    found: dict[str, str] = json.loads(settings)
+    assert found == {**CONNECTOR, "message.prefix.exclude.list": "ledgerx.heartbeat"}
+    return found
 
 
 @asynccontextmanager
@@ -32,9 +45,7 @@ async def debezium(database_url: str, kafka: Kafka, directory: Path) -> AsyncIte
     database = conninfo_to_dict(database_url)
     async with _bridge(f"{database['host']}/.s.PGSQL.{database.get('port', 5432)}") as port:
         settings = {
-            **CONNECTOR,
-            # A relay's heartbeats, which Debezium would carry to a topic of their own.
-            "message.prefix.exclude.list": "ledgerx.heartbeat",
+            **documented_settings(),
             "database.hostname": LOOPBACK,
             "database.port": str(port),
             "database.user": str(database["user"]),

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
@@ -45,6 +46,11 @@ class RelayProcess:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", PROGRAM, env=os.environ | self._environment, stderr=output
             )
+
+    async def stream(self) -> None:
+        """Start it, and wait until it streams."""
+        await self.start()
+        await self.enters("streaming")
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -142,3 +148,13 @@ async def delivered(kafka: Kafka, tenant: UUID, last: int) -> list[int]:
 
 def first_deliveries(seqs: list[int]) -> list[int]:
     return list(dict.fromkeys(seqs))
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Let a process stand still for the time of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

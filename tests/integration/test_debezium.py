@@ -18,7 +18,7 @@ from tests.integration.worker_process import StartWorker, projected, until
 @pytest.mark.timeout(400)
 async def test_debezium_takes_the_relays_place(
     database: Database,
-    admin: Connection,
+    superuser: Connection,
     kafka_server: Kafka,
     relays: MakeRelay,
     start_worker: StartWorker,
@@ -44,8 +44,7 @@ async def test_debezium_takes_the_relays_place(
             assert_projected(database, *journals)
 
             relay = relays(slot="relay")
-            await relay.start()
-            await relay.enters("streaming")
+            await relay.stream()
             await write()
             keys = {str(journal.tenant_id).encode() for journal in journals}
             rows = sum(len(journal.payloads()) for journal in journals)
@@ -58,7 +57,7 @@ async def test_debezium_takes_the_relays_place(
             await relay.end()
 
             for message in recording.MESSAGES:
-                await recording.insert_row(admin, message)
+                await recording.insert_row(superuser, message)
 
             records = await consume(
                 kafka_server,

@@ -1,10 +1,12 @@
 """Every client of Kafka over TLS, and with SASL: topic management, the relay and the streams."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -19,6 +21,7 @@ from tests.certificates import Authority
 from tests.integration.journals import assert_projected, new_journal, open_engine
 from tests.integration.relaying import JOURNAL, Connection, MakeRelay, eventually, record_entries
 from tests.integration.secure_kafka import SecureKafka, start_secure_kafka
+from tests.integration.up_process import Up
 from tests.integration.worker_process import StartWorker, projected, until
 
 KINDS = ["scram", "sasl_plain", "mutual_tls"]
@@ -42,12 +45,12 @@ def access(environment: dict[str, str]) -> KafkaAccess:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_topics_are_made_and_rows_relayed(
-    kind: str, secure_kafka: SecureKafka, relays: MakeRelay, admin: Connection
+    kind: str, secure_kafka: SecureKafka, relays: MakeRelay, superuser: Connection
 ) -> None:
     environment: dict[str, str] = getattr(secure_kafka, kind)
     await kafka.create_topics(access(environment))
     tenant = uuid4()
-    await record_entries(admin, tenant, [1])
+    await record_entries(superuser, tenant, [1])
     relay = relays(environment)
     await relay.start()
     async with AIOKafkaConsumer(
@@ -59,19 +62,30 @@ async def test_topics_are_made_and_rows_relayed(
     await relay.enters("streaming")
 
 
-@pytest.mark.parametrize("kind", ["scram", "mutual_tls"])
 async def test_what_is_recorded_reaches_the_projections(
-    kind: str, secure_kafka: SecureKafka, relays: MakeRelay, database: Database, start_worker: StartWorker
+    secure_kafka: SecureKafka, relays: MakeRelay, database: Database, start_worker: StartWorker
 ) -> None:
-    environment: dict[str, str] = getattr(secure_kafka, kind)
-    await relays(environment).start()
-    worker = start_worker(**environment)
+    await relays(secure_kafka.mutual_tls).start()
+    worker = start_worker(**secure_kafka.mutual_tls)
     async with open_engine(database) as engine:
         journal = await new_journal(database, engine)
         await journal.post(3)
         await until(projected(database, journal))
     assert_projected(database, journal)
     assert worker.terminate() == 0
+
+
+def test_the_whole_platform_runs_on_it(secure_kafka: SecureKafka, database: Database, tmp_path: Path) -> None:
+    url = tmp_path / "url"
+    url.write_text(database.admin_url)
+    with Up(tmp_path / "data", LEDGERX_DATABASE_URL_FILE=str(url), **secure_kafka.scram) as up:
+        assert up.started_parts() == {"relay", "streams", "api"}
+        up.follow_the_welcome()
+        with psycopg.connect(database.admin_url, autocommit=True) as connection:
+            applied = "SELECT count(*) FROM ledgerx.balances"
+            while connection.execute(applied).fetchone() != (2,):
+                time.sleep(0.05)
+        assert up.stop() == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +110,7 @@ async def test_without_a_client_certificate_nobody_gets_in_where_one_is_asked_fo
 
 
 async def test_a_relay_without_the_password_says_so_and_waits(
-    secure_kafka: SecureKafka, relays: MakeRelay, admin: Connection
+    secure_kafka: SecureKafka, relays: MakeRelay, superuser: Connection
 ) -> None:
     environment = {**secure_kafka.sasl_plain, "LEDGERX_KAFKA_PASSWORD": "a-wrong-guess"}
     relay = relays(environment)
@@ -108,7 +122,7 @@ async def test_a_relay_without_the_password_says_so_and_waits(
     assert "a-wrong-guess" not in log
 
     async def has_no_slot() -> bool:
-        cursor = await admin.execute("SELECT FROM pg_replication_slots WHERE database = current_database()")
+        cursor = await superuser.execute("SELECT FROM pg_replication_slots WHERE database = current_database()")
         return await cursor.fetchall() == []
 
     await eventually(has_no_slot)

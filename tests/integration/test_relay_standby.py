@@ -15,12 +15,11 @@ from tests.integration.relaying import Connection, MakeRelay, delivered, eventua
 # A process that is killed lets its connections go. One that hangs, or whose machine is gone, keeps them.
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "gone silent"])
 async def test_a_standby_takes_over_within_ten_seconds_and_nothing_is_lost(
-    end: signal.Signals, relays: MakeRelay, admin: Connection, database: Database, kafka_server: Kafka
+    end: signal.Signals, relays: MakeRelay, superuser: Connection, database: Database, kafka_server: Kafka
 ) -> None:
     tenant, rows = uuid4(), 1_000
     active, standby = relays(max_records=20), relays(max_records=20)
-    await active.start()
-    await active.enters("streaming")
+    await active.stream()
     await standby.start()
     await standby.enters("standby")
     assert await standby.get("/readyz") == (200, "ok\n")
@@ -40,15 +39,15 @@ async def test_a_standby_takes_over_within_ten_seconds_and_nothing_is_lost(
     if end == signal.SIGSTOP:
         active.send(signal.SIGCONT)
         await active.enters("standby")
-        await record_entries(admin, tenant, [rows + 1])
+        await record_entries(superuser, tenant, [rows + 1])
         assert first_deliveries(await delivered(kafka_server, tenant, last=rows + 1)) == list(range(1, rows + 2))
 
 
 async def test_of_two_that_start_at_once_one_takes_the_snapshot(
-    relays: MakeRelay, admin: Connection, kafka_server: Kafka
+    relays: MakeRelay, superuser: Connection, kafka_server: Kafka
 ) -> None:
     tenant = uuid4()
-    await record_entries(admin, tenant, range(1, 61))
+    await record_entries(superuser, tenant, range(1, 61))
     pair = [relays(max_records=1), relays(max_records=1)]
     await asyncio.gather(*(relay.start() for relay in pair))
     assert await delivered(kafka_server, tenant, last=60) == list(range(1, 61))

@@ -2,17 +2,21 @@
 
 from collections.abc import AsyncIterator, Iterable
 
+import aiohttp
 import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
 
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded.kafka import Kafka
+from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
 from ledgerx_streams.app import PROJECTIONS
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
 from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine
+from tests.integration.relaying import eventually
 from tests.integration.worker_process import StartWorker, projected, until
 
 _WAITING_WRITES = """
@@ -134,4 +138,46 @@ async def test_a_worker_expires_due_holds(database: Database, engine: Engine, st
     with psycopg.connect(database.admin_url, autocommit=True) as connection:
         kinds = "SELECT kind FROM ledgerx.entries WHERE tenant_id = %s ORDER BY seq DESC LIMIT 2"
         await until(lambda: connection.execute(kinds, (journal.tenant_id,)).fetchall() == [("expire",), ("hold",)])
+    assert worker.terminate() == 0
+
+
+async def test_what_is_not_applied_yet_is_lag(
+    database: Database,
+    engine: Engine,
+    producer: AIOKafkaProducer,
+    start_worker: StartWorker,
+) -> None:
+    port = free_port()
+    worker = start_worker(LEDGERX_MANAGEMENT_PORT=str(port))
+    journal = await new_journal(database, engine)
+    await journal.post(1)
+    await deliver(producer, journal, journal.payloads())
+    await until(projected(database, journal))
+    for _ in range(3):
+        await journal.post(1)
+
+    async def lag() -> float:
+        """The messages that no projection has; -1 while that is not known."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = await answer.text()
+        found = [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "ledgerx_streams_lag_messages"
+        ]
+        assert "ledgerx_projection_freshness_seconds_bucket" in text
+        return sum(found) if found else -1
+
+    async def becomes(expected: float) -> None:
+        async def is_expected() -> bool:
+            return await lag() == expected
+
+        await eventually(is_expected)
+
+    with psycopg.connect(database.admin_url, autocommit=True) as connection, connection.transaction():
+        connection.execute("SELECT FROM ledgerx.projections FOR UPDATE")
+        await deliver(producer, journal, journal.payloads()[2:])
+        await becomes(3)
+    await becomes(0)
     assert worker.terminate() == 0

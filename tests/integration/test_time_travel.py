@@ -53,7 +53,7 @@ def test_a_balance_is_the_sum_of_what_was_known_and_in_effect(
     asked: list[tuple[int | None, int | None]],
     streamed: int,
 ) -> None:
-    with mock.patch.object(dated, "POSTINGS_PER_BLOCK", 4):
+    with mock.patch.multiple(dated, POSTINGS_PER_BLOCK=4, POSTINGS_PER_MARK=3):
         asyncio.run(_compare(shared_database, history, asked, streamed))
 
 
@@ -88,7 +88,7 @@ async def _compare(
             for as_of, effective_at in [*asked, (None, None)]:
                 cut = None if as_of is None else NOON + as_of * MINUTE
                 effective = None if effective_at is None else NOON + effective_at * MINUTE
-                found = await read_balance_at(pool, tenant_id, "a", as_of=cut, effective_at=effective)
+                found = await read_balance_at(pool, tenant_id, "a", confined_to=None, as_of=cut, effective_at=effective)
                 assert found.balance.posted == sum(
                     amount
                     for recorded, in_effect, amount in known

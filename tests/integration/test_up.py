@@ -24,8 +24,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def ledgerx(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+def ledgerx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
 
 
 def log_in(up: Up, demo: platform.Demo) -> int:
@@ -121,7 +123,14 @@ def test_the_other_subcommands_find_the_platform_and_a_second_one_is_refused(dat
         assert up.post("/v1/auth/register", **eve)[0] == 403
         assert ledgerx("tenant", "registration", "acme", "open", "--data", str(data)).returncode == 0
         assert up.post("/v1/auth/register", **eve)[0] == 202
-        assert up.post("/v1/auth/login", **eve)[0] == 200
+        status, eves = up.post("/v1/auth/login", **eve)
+        assert status == 200
+        told = []
+        for said in ("no", "yes", "no"):
+            assert ledgerx("tenant", "members-may-post", "acme", said, "--data", str(data)).returncode == 0
+            payment = {"debit": "eve", "credit": "shop", "amount": "1"}
+            told.append(up.post("/v1/transactions?dry_run=true", eves["access_token"], **payment)[1]["code"])
+        assert told == ["forbidden", "unknown_account", "forbidden"]
         second = ledgerx("up", "--data", str(data))
         assert second.returncode == 1
         assert second.stderr == f"ledgerx: {data} is in use by another platform (process {up.process.pid})\n"
@@ -154,3 +163,9 @@ def test_a_port_that_is_in_use_is_a_clear_error(data: Path) -> None:
         refused = ledgerx("up", "--data", str(data), "--port", str(port))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == f"ledgerx: port {port} is in use: choose another one with --port\n"
+
+
+def test_how_to_reach_a_kafka_that_is_not_named_is_a_clear_error(data: Path) -> None:
+    refused = ledgerx("up", "--data", str(data), LEDGERX_KAFKA_SECURITY_PROTOCOL="SASL_SSL")
+    assert refused.returncode == 1
+    assert refused.stderr == "ledgerx: LEDGERX_KAFKA_SECURITY_PROTOCOL has no use without LEDGERX_KAFKA\n"

@@ -9,14 +9,24 @@ SELECT
     ledgerx.last_seq_at(%(tenant_id)s, %(recorded_to)s::timestamptz - interval '1 microsecond');
 
 -- name: accounts_in_ranges
--- At most so many accounts with codes in ranges.
+-- At most so many accounts with codes in ranges, of an owner where one is said.
 SELECT a.account_id
 FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
 CROSS JOIN LATERAL (
-    SELECT account_id FROM ledgerx.accounts
-    WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high
-    ORDER BY code
-    LIMIT %(limit)s
+    (
+        SELECT account_id FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND %(owner)s::text IS NULL
+        ORDER BY code
+        LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT account_id FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
+            AND (owner, code) < (%(owner)s, wanted.high)
+        ORDER BY owner, code
+        LIMIT %(limit)s
+    )
 ) AS a
 LIMIT %(limit)s;
 
@@ -49,6 +59,14 @@ WHERE tenant_id = %(tenant_id)s
     AND reference IS NOT NULL
     AND (reference, seq) < (%(reference)s, %(before)s::bigint) AND (reference, seq) > (%(reference)s, %(after)s::bigint)
 ORDER BY reference DESC, seq DESC
+LIMIT %(limit)s;
+
+-- name: newest_of_kind
+-- The newest transactions of a kind other than `post`.
+SELECT seq FROM ledgerx.entries
+WHERE tenant_id = %(tenant_id)s AND kind <> 'post'
+    AND (kind, seq) < (%(kind)s, %(before)s::bigint) AND (kind, seq) > (%(kind)s, %(after)s::bigint)
+ORDER BY kind DESC, seq DESC
 LIMIT %(limit)s;
 
 -- name: newest_of_category
@@ -96,32 +114,24 @@ CROSS JOIN LATERAL (
     SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = found.seq OFFSET 0
 ) AS a;
 
--- name: codes_of_owner
--- At most so many codes of an owner's accounts.
-SELECT code FROM ledgerx.accounts
-WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, '')
-    AND (owner, code) < (%(owner)s, chr(127))
-ORDER BY owner, code
-LIMIT %(limit)s;
-
 -- name: fitting_transactions
 -- Those of the entries with these numbers that are transactions and fit all filters as they are now, newest first.
--- Accounts and amounts are asked of one posting together.
+-- Accounts and amounts are asked of one posting together, and of an owner's alone where one is said. Nothing is looked
+-- up that no filter asks for.
 SELECT e.seq
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
     SELECT
-        seq, kind, reference, category, metadata,
-        CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
+        seq, category, metadata, CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
     FROM ledgerx.entries
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq
+        AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(reference)s::text IS NULL OR reference = %(reference)s)
     OFFSET 0
 ) AS e
 LEFT JOIN LATERAL (
-    SELECT seq, category, metadata FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
-    ORDER BY seq DESC
-    LIMIT 1
+    SELECT seq, category, metadata
+    FROM ledgerx.latest_amendment(%(tenant_id)s, e.seq)
+    WHERE %(category)s::text IS NOT NULL OR %(metadata)s::jsonb IS NOT NULL
 ) AS amended ON true
 CROSS JOIN LATERAL (
     SELECT
@@ -131,11 +141,21 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT p.seq
     FROM (
-        SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = e.seq OFFSET 0
+        SELECT account_id, seq, abs(amount) AS amount FROM ledgerx.postings
+        WHERE tenant_id = %(tenant_id)s AND seq = e.seq
+            -- No asset has a negative scale: what is too small in its smallest units is too small.
+            AND (%(amount_from)s::numeric IS NULL OR abs(amount) >= %(amount_from)s::numeric)
+        OFFSET 0
     ) AS p
-    CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
-    ) AS a
+    LEFT JOIN LATERAL (
+        SELECT code, scale, owner FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id
+            AND (
+                %(owner)s::text IS NOT NULL OR %(lows)b::text [] IS NOT NULL OR %(amount_from)s::numeric IS NOT NULL
+                OR %(amount_to)s::numeric IS NOT NULL
+            )
+        OFFSET 0
+    ) AS a ON true
     WHERE
         (
             %(lows)b::text [] IS NULL OR EXISTS (
@@ -143,13 +163,12 @@ CROSS JOIN LATERAL (
                 WHERE a.code >= range.low AND a.code < range.high
             )
         )
-        AND (%(amount_from)s::numeric IS NULL OR abs(p.amount) >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
-        AND (%(amount_to)s::numeric IS NULL OR abs(p.amount) <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
+        AND (%(owner)s::text IS NULL OR a.owner = %(owner)s)
+        AND (%(amount_from)s::numeric IS NULL OR p.amount >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
+        AND (%(amount_to)s::numeric IS NULL OR p.amount <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
     LIMIT 1
 ) AS line
-WHERE (%(kind)s::text IS NULL OR e.kind = %(kind)s)
-    AND (%(reference)s::text IS NULL OR e.reference = %(reference)s)
-    AND (%(category)s::text IS NULL OR now.category = %(category)s)
+WHERE (%(category)s::text IS NULL OR now.category = %(category)s)
     AND (%(metadata)s::jsonb IS NULL OR now.metadata::jsonb @> %(metadata)s::jsonb)
     AND (%(effective_from)s::timestamptz IS NULL OR e.at >= %(effective_from)s)
     AND (%(effective_to)s::timestamptz IS NULL OR e.at < %(effective_to)s)
@@ -157,16 +176,27 @@ ORDER BY e.seq DESC
 LIMIT %(limit)s;
 
 -- name: accounts_in_order
--- So many accounts after a code in the order of their codes, in ranges, and of these the ones that fit; each row begins
--- with the last code looked at and whether there may be more.
+-- So many accounts after a code in the order of their codes, in ranges and of an owner where one is said, and of these
+-- the ones that fit; each row begins with the last code looked at and whether there may be more.
 WITH looked AS (
     SELECT a.*
     FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
     CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.accounts
-        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND code > %(after)s
-        ORDER BY code
-        LIMIT %(looks)s
+        (
+            SELECT * FROM ledgerx.accounts
+            WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND code > %(after)s
+                AND %(owner)s::text IS NULL
+            ORDER BY code
+            LIMIT %(looks)s
+        )
+        UNION ALL
+        (
+            SELECT * FROM ledgerx.accounts
+            WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
+                AND (owner, code) < (%(owner)s, wanted.high) AND (owner, code) > (%(owner)s, %(after)s)
+            ORDER BY owner, code
+            LIMIT %(looks)s
+        )
     ) AS a
     ORDER BY a.code
     LIMIT %(looks)s
@@ -175,7 +205,6 @@ WITH looked AS (
     WHERE (%(type)s::text IS NULL OR type = %(type)s)
         AND (%(asset)s::text IS NULL OR asset = %(asset)s)
         AND (%(status)s::text IS NULL OR status = %(status)s)
-        AND (%(owner)s::text IS NULL OR owner = %(owner)s)
         AND (%(metadata)s::jsonb IS NULL OR metadata::jsonb @> %(metadata)s::jsonb)
     ORDER BY code
     LIMIT %(limit)s

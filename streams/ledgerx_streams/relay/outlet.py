@@ -9,7 +9,7 @@ failed must not overtake it. The next one begins with that event.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -75,8 +75,7 @@ class Outlet:
             try:
                 await self._send_all(producer)
             except KafkaError as error:
-                _log.warning("Kafka does not take the events, sending again", error=repr(error))
-                metrics.KAFKA_FAILURES.inc()
+                _failed(error)
             finally:
                 self._producer = None
                 await _abandon(producer)
@@ -87,8 +86,10 @@ class Outlet:
     async def _restart(self) -> AIOKafkaProducer:
         while True:
             await asyncio.sleep(_PAUSE_S)
-            with suppress(KafkaError):
+            try:
                 return await self.start()
+            except KafkaError as error:
+                _failed(error)
 
     async def _send_all(self, producer: AIOKafkaProducer) -> None:
         """Raises `KafkaError` when `producer` is of no more use."""
@@ -98,10 +99,9 @@ class Outlet:
                 event = self._waiting[0].event
                 try:
                     delivery = await producer.send(event.topic, event.value, event.key, headers=list(event.headers))
-                except KafkaTimeoutError:
+                except KafkaTimeoutError as error:
                     # It has not taken this event, and still tries to get rid of those before it.
-                    _log.warning("Kafka does not answer")
-                    metrics.KAFKA_FAILURES.inc()
+                    _failed(error)
                     continue
                 record = self._waiting.popleft()
                 self._sent.append(record)
@@ -122,9 +122,15 @@ class Outlet:
                 self._sent.popleft()
         else:
             self._error = self._error or error
-            # Before it takes its next step.
+            # Before it takes its next step; and whoever waits for room in its buffer, waits no longer.
             _sender_task(producer).cancel()
+            _fail_all(producer, error)
             self._wake.set()
+
+
+def _failed(error: KafkaError) -> None:
+    _log.warning("Kafka does not take events, sending again", error=repr(error))
+    metrics.KAFKA_FAILURES.inc()
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
@@ -134,9 +140,13 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
     # Ends what is on the way to a broker that does not answer.
     await producer.client.close()
     await asyncio.wait({sender})
-    # Nobody waits for what will not be sent.
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - as below
+    # It would wait for them.
+    _fail_all(producer, ProducerClosed())
     await producer.stop()
+
+
+def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
+    producer._message_accumulator.fail_all(error)  # noqa: SLF001 - as below
 
 
 def _sender_task(producer: AIOKafkaProducer) -> "asyncio.Task[None]":

@@ -34,6 +34,7 @@ class Relay:
         self._settings = settings
         self._kafka = KafkaAccess(settings).aiokafka()
         self._state = ""
+        self._has_streamed = False
         self._enter(metrics.STARTING)
 
     @property
@@ -65,11 +66,12 @@ class Relay:
             open_outlet(self._kafka) as outlet,
             await connect(url, application_name="ledgerx-relay") as connection,
         ):
-            await Session(self._settings, outlet, connection, self._enter).run()
+            await Session(self._settings, outlet, connection, self._enter, slot_known=self._has_streamed).run()
 
     def _enter(self, state: str) -> None:
         if state != self._state:
             self._state = state
+            self._has_streamed = self._has_streamed or state == metrics.STREAMING
             metrics.STATE.state(state)
             _log.info("state", state=state)
 

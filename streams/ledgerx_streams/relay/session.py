@@ -33,14 +33,21 @@ _FAREWELL_S = 5
 class Session:
     """Carries the outbox to `outlet`; `connection` is for all but the stream and the snapshot's rows.
 
-    `enter` is told each state (of `metrics.STATE`) as it begins.
+    `enter` is told each state (of `metrics.STATE`) as it begins. `slot_known` says that the slot has been there.
     """
 
     def __init__(
-        self, settings: Settings, outlet: Outlet, connection: Connection, enter: Callable[[str], None]
+        self,
+        settings: Settings,
+        outlet: Outlet,
+        connection: Connection,
+        enter: Callable[[str], None],
+        *,
+        slot_known: bool = False,
     ) -> None:
         self._url = settings.database_url.reveal()
         self._slot = settings.relay_slot
+        self._slot_known = slot_known
         self._heartbeat_s = settings.relay_heartbeat_s
         self._outlet = outlet
         self._connection = connection
@@ -76,7 +83,7 @@ class Session:
         await asyncio.sleep(_STANDBY_POLL_S)
 
     async def _snapshot(self) -> None:
-        async with new_slot(self._url, self._connection, self._slot) as snapshot:
+        async with new_slot(self._url, self._connection, self._slot, known=self._slot_known) as snapshot:
             self._enter(metrics.SNAPSHOT)
             async with aclosing(snapshot_rows(self._url, snapshot)) as rows:
                 async for row in rows:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 import structlog
-from psycopg import AsyncConnection, IsolationLevel, errors, sql
+from psycopg import IsolationLevel, errors, sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.rows import dict_row
@@ -56,7 +56,7 @@ async def connect_patiently(url: str, **options: Any) -> Connection:
         "client_encoding": "utf8",
         "prepare_threshold": None,
     }
-    return await AsyncConnection.connect(url, **ours, **options)
+    return await Connection.connect(url, **ours, **options)
 
 
 async def slot_state(connection: Connection, slot: str) -> SlotState:
@@ -69,8 +69,10 @@ async def slot_state(connection: Connection, slot: str) -> SlotState:
 
 
 @asynccontextmanager
-async def new_slot(url: str, connection: Connection, slot: str) -> AsyncIterator[str]:
+async def new_slot(url: str, connection: Connection, slot: str, *, known: bool) -> AsyncIterator[str]:
     """Make `slot`, instead of a lost one if there is one, once the block has ended well.
+
+    Whether it is `known` to have been there before decides whether it is a loss that there is none.
 
     The block gets the name of the snapshot which the slot's changes follow, and carries its rows to safety. Raises
     `SlotHeldError` if another relay is making the slot, or has made it.
@@ -82,7 +84,7 @@ async def new_slot(url: str, connection: Connection, slot: str) -> AsyncIterator
         created = await holder.execute(create.format(sql.Identifier(temporary)))
         [(_, _, snapshot, _)] = await created.fetchall()
         # Whoever makes or drops the slot holds the temporary one, so this look at it is the one that counts.
-        await _make_way(connection, slot)
+        await _make_way(connection, slot, known)
         yield snapshot
         await connection.execute(_sql.keep_slot, {"slot": slot, "temporary": temporary})
     except errors.DuplicateObject as error:
@@ -91,13 +93,15 @@ async def new_slot(url: str, connection: Connection, slot: str) -> AsyncIterator
         await holder.close()
 
 
-async def _make_way(connection: Connection, slot: str) -> None:
+async def _make_way(connection: Connection, slot: str, known: bool) -> None:
     state = await _state(connection, slot)
     if state in {SlotState.HELD, SlotState.FREE}:
         raise SlotHeldError
-    if state is SlotState.LOST:
+    if state is SlotState.LOST or known:
         _log.error("slot lost, taking a new snapshot", slot=slot)
         metrics.LOST_SLOTS.inc()
+        metrics.LOST_SLOT_AT.set_to_current_time()
+    if state is SlotState.LOST:
         await connection.execute(_sql.drop_slot, {"slot": slot})
 
 
