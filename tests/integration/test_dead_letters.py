@@ -15,7 +15,7 @@ from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.roles import Database
 from ledgerx_streams import dead_letters
-from ledgerx_streams.app import PROJECTIONS
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from tests.integration.journals import new_journal, open_engine
 from tests.integration.worker_process import StartWorker, eventually, projected, until

@@ -13,7 +13,7 @@ from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
-from ledgerx_streams.app import PROJECTIONS
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
 from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine
 from tests.integration.relaying import eventually
