@@ -17,11 +17,14 @@ from ledgerx.errors import Forbidden, Unauthenticated
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api.problems import PROBLEMS
+from ledgerx_api.reference.operation import DocumentedOperation
 from ledgerx_api.tokens import Principal, Tokens
 
 OPT = "access"
 _AUTHORIZATION = b"authorization"
 SECURITY_SCHEME = "token"
+# Keyword arguments of a route handler that anybody may call.
+OPEN_TO_ALL: dict[str, Any] = {"responses": PROBLEMS, "operation_class": DocumentedOperation}
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -55,6 +58,7 @@ def requires(
         "opt": {OPT: Access(scope, frozenset(roles))},
         "security": [{SECURITY_SCHEME: [] if scope is None else [scope.value]}],
         "responses": {**PROBLEMS, **(answers or {})},
+        "operation_class": DocumentedOperation,
     }
 
 

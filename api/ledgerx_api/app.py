@@ -22,7 +22,7 @@ from ledgerx import __version__, database
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
 from ledgerx.feed import read_head_seqs
-from ledgerx.keys import read_keyset
+from ledgerx.keys import Keyset, read_keyset
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
 from ledgerx_api import access, addresses, metrics, problems, tracing
@@ -30,6 +30,7 @@ from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.raw_json import RawJsonPlugin
+from ledgerx_api.reference.operation import shown_problems
 from ledgerx_api.routes import (
     account_changes,
     accounts,
@@ -55,12 +56,12 @@ _ASSETS = "/docs/assets"
 _PARTITIONS_WAIT_S = 5
 
 
-def create_app(settings: ApiSettings) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keyset cannot be read.
+def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
+    """The application. Raises `ConfigurationError` when the keyset, which may be given, cannot be read.
 
     `state.streams` are the streams to close before its server waits for the end of all requests.
     """
-    keyset = read_keyset(settings.keys)
+    keyset = keyset or read_keyset(settings.keys)
     tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
@@ -146,6 +147,7 @@ def _openapi() -> OpenAPIConfig:
         path="/docs",
         use_handler_docstrings=True,
         components=Components(
+            examples=shown_problems(),
             security_schemes={
                 access.SECURITY_SCHEME: SecurityScheme(
                     type="http",
@@ -153,7 +155,7 @@ def _openapi() -> OpenAPIConfig:
                     bearer_format="JWT",
                     description="From POST /v1/auth/login or /v1/auth/token.",
                 )
-            }
+            },
         ),
         render_plugins=[
             SwaggerRenderPlugin(

@@ -61,6 +61,7 @@ PROBLEMS = {
         403: "The credentials do not reach this.",
         404: "There is no such thing in this tenant.",
         409: "The present state does not allow it.",
+        410: "It is not kept any more.",
         412: "It was changed since the version that `If-Match` names.",
         413: "The body is too large.",
         415: "The body is of another media type.",

@@ -1,0 +1,377 @@
+"""What the examples of the reference tell: a small business with a wallet app, from its first user to its audit log.
+
+Each route has a step that succeeds, and each error of its own one that is refused with it. What all routes have in
+common, such as errors of tokens, bodies and rate limits, is asked by `probes` with the requests shown here.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ledgerx.roles import SCOPES, Role
+from ledgerx.tenancy import ClientCredentials
+from ledgerx_api.batch import NDJSON
+from ledgerx_api.tokens import Principal
+from tests.integration.people import PASSWORD
+from tests.integration.reference.recorder import FORM, Recorder, Request, request
+
+TENANT = "demo"
+OWNER_EMAIL = "ada@example.com"
+# The number of the first transaction, behind the entries of accounts.
+DEPOSIT = 11
+DEPOSIT_KEY = "deposit-1"
+_WHEN = "2026-01-05T08:30:00Z"
+_EXPIRES = "2099-12-31T23:59:59Z"
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """Who acts: the tenant, the owner of it, and the credentials of its API client."""
+
+    tenant_id: UUID
+    owner_id: UUID
+    credentials: ClientCredentials
+
+    @property
+    def owner(self) -> Principal:
+        return Principal(self.tenant_id, f"user:{self.owner_id}", SCOPES[Role.OWNER], Role.OWNER)
+
+    @property
+    def service(self) -> Principal:
+        scopes = SCOPES[Role.OPERATOR]
+        return Principal(self.tenant_id, f"client:{self.credentials.client_id}", scopes)
+
+
+async def play(recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None]) -> None:
+    """Record all of it; `reach_head` brings the projections to the head of the journal."""
+    await services(recorder, cast)
+    await log_in(recorder, cast)
+    await accounts(recorder, cast)
+    await transactions(recorder, cast)
+    await holds(recorder, cast)
+    await reversals(recorder, cast)
+    await batches(recorder, cast)
+    await reads(recorder, cast)
+    await closing(recorder, cast)
+    reach_head()
+    await events(recorder, cast)
+    await people(recorder, cast)
+    await passwords(recorder, cast)
+    await clients(recorder, cast)
+    await recorder.show("The audit log", request("GET", "/v1/audit-log?limit=3", principal=cast.owner))
+
+
+async def services(recorder: Recorder, cast: Cast) -> None:
+    """How a service gets a token."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": cast.credentials.client_id,
+        "client_secret": cast.credentials.client_secret,
+    }
+    token = partial(request, "POST", "/v1/auth/token", media_type=FORM)
+    await recorder.show("A token for a service", token(form))
+    await recorder.refused("unsupported_grant_type", token({**form, "grant_type": "password"}))
+    await recorder.refused("invalid_scope", token({**form, "scope": "admin"}))
+    await recorder.refused("invalid_client", token({**form, "client_secret": "guess"}))
+    await recorder.show("The public keys", request("GET", "/.well-known/jwks.json"))
+
+
+async def log_in(recorder: Recorder, cast: Cast) -> None:
+    """How a person gets tokens, and the next ones."""
+    credentials = {"tenant": TENANT, "email": OWNER_EMAIL, "password": PASSWORD}
+    login = partial(request, "POST", "/v1/auth/login")
+    tokens = await recorder.show("Log in", login(credentials))
+    await recorder.refused("invalid_credentials", login({**credentials, "password": "wrong"}))
+    await recorder.refused("invalid_field", login({"email": OWNER_EMAIL, "password": PASSWORD}))
+    refresh = partial(request, "POST", "/v1/auth/refresh")
+    following = await recorder.show("The next tokens", refresh({"refresh_token": tokens["refresh_token"]}))
+    await recorder.show("Log out", request("POST", "/v1/auth/logout", {"refresh_token": following["refresh_token"]}))
+    await recorder.refused("invalid_grant", refresh({"refresh_token": following["refresh_token"]}))
+    await recorder.show("Who is logged in", request("GET", "/v1/users/me", principal=cast.owner))
+
+
+async def accounts(recorder: Recorder, cast: Cast) -> None:
+    """Opening and changing accounts."""
+    post = partial(request, "POST", "/v1/accounts", principal=cast.service)
+    bank = {"code": "bank", "asset": "EUR", "type": "asset"}
+    wallet = {
+        "code": "users:1:wallet",
+        "asset": "EUR",
+        "type": "liability",
+        "min_balance": "0",
+        "max_balance": "10000",
+        "owner": "user-1",
+        "metadata": {"plan": "basic"},
+    }
+    await recorder.show("Money at the bank", post(bank))
+    await recorder.show("A wallet with limits", post(wallet, key="wallet-of-user-1"))
+    for code, kind in (("users:2:wallet", "liability"), ("fees", "revenue"), ("frozen", "liability")):
+        await recorder.done(post({"code": code, "asset": "EUR", "type": kind}))
+    await recorder.done(post({"code": "dollars", "asset": "USD", "type": "asset"}))
+    await recorder.done(post({"code": "closed", "asset": "EUR", "type": "asset"}))
+    await recorder.refused("account_exists", post(wallet))
+    await recorder.refused("unknown_asset", post({**bank, "code": "gold", "asset": "GOLD"}))
+    await recorder.refused("invalid_amount", post({**wallet, "code": "x", "min_balance": "none"}))
+    await recorder.refused("too_many_decimals", post({**wallet, "code": "x", "min_balance": "0.001"}))
+    await recorder.refused("insufficient_funds", post({**bank, "code": "x", "min_balance": "1"}))
+    await recorder.refused("limit_exceeded", post({**bank, "code": "x", "max_balance": "-1"}))
+    await recorder.refused("invalid_field", post({**bank, "code": "not a code"}))
+
+    patch = partial(request, "PATCH", principal=cast.service)
+    await recorder.show("Raise a limit", patch("/v1/accounts/users:1:wallet", {"max_balance": "25000"}))
+    await recorder.show("Freeze an account", patch("/v1/accounts/frozen", {"frozen": True}))
+    await recorder.refused("invalid_amount", patch("/v1/accounts/bank", {"min_balance": "none"}))
+    await recorder.refused("too_many_decimals", patch("/v1/accounts/bank", {"min_balance": "0.001"}))
+    await recorder.refused("insufficient_funds", patch("/v1/accounts/bank", {"min_balance": "1"}))
+    await recorder.refused("limit_exceeded", patch("/v1/accounts/bank", {"max_balance": "-1"}))
+    await recorder.show(
+        "Close an account", request("DELETE", "/v1/accounts/closed", key="close", principal=cast.service)
+    )
+    await recorder.refused("account_closed", patch("/v1/accounts/closed", {"frozen": True}))
+
+
+def post(cast: Cast, key: str, amount: str, debit: str, credit: str, **fields: Any) -> Request:
+    """A transaction of two lines."""
+    body = {"debit": debit, "credit": credit, "amount": amount, **fields}
+    return request("POST", "/v1/transactions", body, key=key, principal=cast.service)
+
+
+def lines(*postings: tuple[str, str, str]) -> list[dict[str, str]]:
+    """Postings of account, direction and amount."""
+    return [{"account": account, "direction": side, "amount": amount} for account, side, amount in postings]
+
+
+async def transactions(recorder: Recorder, cast: Cast) -> None:
+    """Posting and amending."""
+    wallet = "users:1:wallet"
+    ask = partial(post, cast)
+    deposit = ask(
+        DEPOSIT_KEY,
+        "100.00",
+        "bank",
+        wallet,
+        reference="wire 4711",
+        category="deposit",
+        metadata={"order": "77"},
+        effective_at=_WHEN,
+    )
+    await recorder.show("Two lines in short", deposit)
+    split = lines((wallet, "debit", "20.00"), ("users:2:wallet", "credit", "19.00"), ("fees", "credit", "1.00"))
+    await recorder.show(
+        "A payment with a fee",
+        request("POST", "/v1/transactions", {"postings": split}, key="order-78", principal=cast.service),
+    )
+    dry_run = {"debit": wallet, "credit": "bank", "amount": "5.00"}
+    target = "/v1/transactions?dry_run=true"
+    await recorder.show("A dry run", request("POST", target, dry_run, principal=cast.service))
+
+    await recorder.refused("idempotency_key_reused", ask(DEPOSIT_KEY, "1.00", "bank", wallet))
+    await recorder.refused("insufficient_funds", ask("t1", "100.00", wallet, "bank"))
+    await recorder.refused("limit_exceeded", ask("t1", "25000.00", "bank", wallet))
+    await recorder.refused("unknown_account", ask("t1", "1.00", "bank", "users:3:wallet"))
+    await recorder.refused("asset_mismatch", ask("t1", "1.00", "bank", wallet, asset="USD"))
+    await recorder.refused("unbalanced", ask("t1", "1.00", "bank", "dollars"))
+    await recorder.refused("account_frozen", ask("t1", "1.00", "bank", "frozen"))
+    await recorder.refused("account_closed", ask("t1", "1.00", "bank", "closed"))
+    await recorder.refused("invalid_amount", ask("t1", "ten", "bank", wallet))
+    await recorder.refused("too_many_decimals", ask("t1", "1.001", "bank", wallet))
+    await recorder.refused("precondition_failed", ask("t1", "1.00", "bank", wallet, if_balance_version={wallet: 1}))
+
+    amend = partial(request, "PATCH", f"/v1/transactions/{DEPOSIT}", principal=cast.service)
+    await recorder.show("Another category", amend({"category": "top-up", "description": "first deposit"}))
+
+
+async def holds(recorder: Recorder, cast: Cast) -> None:
+    """Reserving money, and what becomes of it."""
+    wallet = "users:1:wallet"
+
+    def hold(amount: str, key: str, **fields: Any) -> Request:
+        return post(cast, key, amount, wallet, "users:2:wallet", kind="hold", **fields)
+
+    async def held(amount: str, key: str) -> int:
+        return int((await recorder.done(hold(amount, key)))["id"])
+
+    def resolve(how: str, target: int, body: Any = None, *, query: str = "", key: str = "again") -> Request:
+        return request("POST", f"/v1/transactions/{target}/{how}{query}", body, key=key, principal=cast.service)
+
+    whole = (await recorder.show("A hold", hold("10.00", "hold-1", expires_at=_EXPIRES)))["id"]
+    part, released = await held("10.00", "hold-2"), await held("10.00", "hold-3")
+    await recorder.show("Try a capture", resolve("capture", whole, query="?dry_run=true"))
+    await recorder.show("Capture all of it", resolve("capture", whole, key="capture-1"))
+    taken = lines((wallet, "debit", "7.50"), ("users:2:wallet", "credit", "7.50"))
+    await refuse_parts(recorder, partial(resolve, "capture", part), wallet, "users:2:wallet")
+    await recorder.show("Capture a part", resolve("capture", part, {"postings": taken}, key="capture-2"))
+    await recorder.show("Try a release", resolve("release", released, query="?dry_run=true"))
+    await recorder.show("Release a hold", resolve("release", released, {"description": "cancelled"}, key="release-3"))
+    open_hold = await held("1.00", "hold-4")
+    soon = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
+    ending = (await recorder.done(hold("1.00", "hold-6", expires_at=soon)))["id"]
+    for how in ("capture", "release"):
+        await recorder.refused("hold_already_resolved", resolve(how, whole))
+        await recorder.refused("not_a_hold", resolve(how, DEPOSIT))
+        for code, conditions in (
+            ("precondition_failed", {wallet: 1}),
+            ("unknown_account", {"nobody": 1}),
+            ("account_closed", {"closed": 1}),
+        ):
+            await recorder.refused(code, resolve(how, open_hold, {"if_balance_version": conditions}))
+    await recorder.refused_at_last("hold_expired", resolve("capture", ending, query="?dry_run=true"))
+
+
+async def reversals(recorder: Recorder, cast: Cast) -> None:
+    """Taking back what was posted."""
+    wallet, shop = "users:1:wallet", "users:2:wallet"
+
+    def reverse(target: int, body: Any = None, *, query: str = "", key: str = "again") -> Request:
+        return request("POST", f"/v1/transactions/{target}/reverse{query}", body, key=key, principal=cast.service)
+
+    async def posted(key: str, amount: str, debit: str, credit: str) -> int:
+        return int((await recorder.done(post(cast, key, amount, debit, credit)))["id"])
+
+    paid = await posted("order-79", "12.00", wallet, shop)
+    await recorder.show("Try a refund", reverse(paid, query="?dry_run=true"))
+    refund = lines((wallet, "debit", "2.00"), (shop, "credit", "2.00"))
+    await refuse_parts(recorder, partial(reverse, paid), wallet, shop)
+    await recorder.refused("precondition_failed", reverse(paid, {"if_balance_version": {wallet: 1}}))
+    await recorder.show("A part, as it reads there", reverse(paid, {"postings": refund}, key="refund-79a"))
+    await recorder.show("What is left of it", reverse(paid, key="refund-79b"))
+    await recorder.refused("already_reversed", reverse(paid))
+    hold = await recorder.done(post(cast, "hold-5", "1.00", wallet, shop, kind="hold"))
+    await recorder.refused("not_reversible", reverse(hold["id"]))
+    await recorder.refused("insufficient_funds", reverse(DEPOSIT))
+    payout = await posted("payout-1", "50.00", wallet, "bank")
+    await recorder.done(request("PATCH", "/v1/accounts/users:1:wallet", {"max_balance": "60"}, principal=cast.service))
+    await recorder.refused("limit_exceeded", reverse(payout))
+
+
+async def refuse_parts(recorder: Recorder, take: Callable[[Any], Request], debit: str, credit: str) -> None:
+    """Record what may be wrong with postings that are to be a part of a transaction of at least 2 and at most 12."""
+
+    def part(amount: str, *, into: str = credit, taken: str | None = None) -> list[dict[str, str]]:
+        return lines((debit, "debit", amount), (into, "credit", taken or amount))
+
+    for code, postings in {
+        "exceeds_target": part("13.00"),
+        "unbalanced": part("2.00", taken="1.00"),
+        "unknown_account": part("2.00", into="nobody"),
+        "account_closed": part("2.00", into="closed"),
+        "account_frozen": part("2.00", into="frozen"),
+        "invalid_amount": part("0"),
+        "too_many_decimals": part("2.005"),
+        "asset_mismatch": [line | {"asset": "USD"} for line in part("2.00")],
+    }.items():
+        await recorder.refused(code, take({"postings": postings}))
+
+
+async def batches(recorder: Recorder, cast: Cast) -> None:
+    """Many transactions at once."""
+    payroll = [
+        {"debit": "bank", "credit": "users:2:wallet", "amount": "15.00", "reference": "May"},
+        {"debit": "bank", "credit": "users:1:wallet", "amount": "9000.00", "reference": "May"},
+    ]
+    batch = partial(request, "POST", "/v1/transactions/batch", principal=cast.service)
+    await recorder.show("Each on its own", batch({"transactions": payroll}, key="payroll-may"))
+    atomic = {"transactions": payroll[:1], "atomic": True}
+    await recorder.show("All or none", batch(atomic, key="payroll-june"))
+    await recorder.refused("batch_refused", batch({"transactions": payroll, "atomic": True}, key="payroll-july"))
+    ndjson = "".join(f"{json.dumps(item)}\n" for item in payroll)
+    await recorder.show("A line each", batch(ndjson, key="payroll-august", media_type=NDJSON))
+
+
+async def reads(recorder: Recorder, cast: Cast) -> None:
+    """What can be asked of it all."""
+
+    def get(target: str, headers: Mapping[str, str] | None = None) -> Request:
+        return request("GET", target, principal=cast.service, headers=headers)
+
+    wallet = "/v1/accounts/users:1:wallet"
+    january = "from=2026-01-01&to=2026-02-01"
+    period = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z"
+    for title, asked in {
+        "The first accounts": get("/v1/accounts?limit=2"),
+        "Those of an owner": get("/v1/accounts?prefix=users&owner=user-1"),
+        "One account": get(wallet),
+        "What it has now": get(f"{wallet}/balance"),
+        "What it had at a time of effect": get(f"{wallet}/balance?effective_at=2026-01-31T00:00:00Z"),
+        "Its last lines": get(f"{wallet}/postings?limit=2"),
+        "The statement of a month": get(f"{wallet}/statement?{period}"),
+        "The statement as a file": get(f"{wallet}/statement?{period}", {"Accept": "text/csv"}),
+        "One transaction": get(f"/v1/transactions/{DEPOSIT}"),
+        "Those with certain metadata": get('/v1/transactions?metadata={"order":"77"}'),
+        "Those of an account": get("/v1/transactions?account=fees&limit=1"),
+        "All wallets together": get("/v1/balance?prefix=users"),
+        "The whole ledger": get("/v1/trial-balance"),
+        "A month by category": get(f"/v1/summary?{january}&group_by=category,month&prefix=users"),
+    }.items():
+        await recorder.show(title, asked)
+    await recorder.refused("invalid_field", get("/v1/balance"))
+
+
+async def closing(recorder: Recorder, cast: Cast) -> None:
+    """The end of accounts."""
+    close = partial(request, "DELETE", principal=cast.service)
+    await recorder.refused("account_not_empty", close("/v1/accounts/bank"))
+    await recorder.refused("account_closed", close("/v1/accounts/closed"))
+
+
+async def events(recorder: Recorder, cast: Cast) -> None:
+    """The journal as a feed."""
+    get = partial(request, "GET", principal=cast.service)
+    await recorder.show("From the beginning", get("/v1/events?after=0&limit=1"))
+    await recorder.show("From the last one seen", get(f"/v1/events/stream?after={DEPOSIT - 1}"))
+    await recorder.show("Where the journal stands", get("/v1/integrity"))
+
+
+async def people(recorder: Recorder, cast: Cast) -> None:
+    """Users: made, changed, removed."""
+    ask = partial(request, principal=cast.owner)
+    grace = {"email": "grace@example.com", "role": "auditor", "name": "Grace"}
+    made = await recorder.show("An auditor", ask("POST", "/v1/users", grace))
+    await recorder.refused("email_taken", ask("POST", "/v1/users", grace))
+    await recorder.show("All users", ask("GET", "/v1/users"))
+    path = f"/v1/users/{made['id']}"
+    await recorder.show("One user", ask("GET", path))
+    await recorder.show("Another role", ask("PATCH", path, {"role": "operator"}, headers={"If-Match": '"1"'}))
+    await recorder.refused("email_taken", ask("PATCH", path, {"email": OWNER_EMAIL}))
+    me = f"/v1/users/{cast.owner_id}"
+    await recorder.refused("last_owner", ask("PATCH", me, {"role": "member"}))
+    await recorder.refused("last_owner", ask("DELETE", me))
+    token = await recorder.show("A token for a password", ask("POST", f"{path}/password-reset"))
+    reset = {"token": token["token"], "password": "a new and long one"}
+    await recorder.show("Set a password", request("POST", "/v1/auth/password-reset", reset))
+    await recorder.refused("invalid_grant", request("POST", "/v1/auth/password-reset", reset))
+    await recorder.show("Remove a user", ask("DELETE", path))
+    newcomer = {"tenant": TENANT, "email": "joan@example.com", "password": "a new and long one", "name": "Joan"}
+    await recorder.show("Become a member", request("POST", "/v1/auth/register", newcomer))
+    await recorder.refused("forbidden", request("POST", "/v1/auth/register", {**newcomer, "tenant": "closed"}))
+
+
+async def passwords(recorder: Recorder, cast: Cast) -> None:
+    """Changing one's own password, and guessing it too often."""
+    change = partial(request, "POST", "/v1/users/me/password", principal=cast.owner)
+    await recorder.show("Another password", change({"current_password": PASSWORD, "new_password": PASSWORD * 2}))
+    guess = change({"current_password": "wrong", "new_password": PASSWORD})
+    await recorder.refused("invalid_credentials", guess)
+    login = {"tenant": TENANT, "email": OWNER_EMAIL, "password": "wrong"}
+    await recorder.refused_at_last("too_many_attempts", guess)
+    await recorder.refused_at_last("too_many_attempts", request("POST", "/v1/auth/login", login))
+
+
+async def clients(recorder: Recorder, cast: Cast) -> None:
+    """Services and their secrets."""
+    ask = partial(request, principal=cast.owner)
+    made = await recorder.show(
+        "A service that reads", ask("POST", "/v1/clients", {"name": "reports", "scopes": ["ledger:read"]})
+    )
+    await recorder.show("All services", ask("GET", "/v1/clients"))
+    path = f"/v1/clients/{made['client_id']}"
+    secret = await recorder.show("One more secret", ask("POST", f"{path}/secrets"))
+    for _ in range(2):
+        await recorder.done(ask("POST", f"{path}/secrets"))
+    await recorder.refused("conflict", ask("POST", f"{path}/secrets"))
+    await recorder.show("End a secret", ask("DELETE", f"{path}/secrets/{secret['id']}"))
+    await recorder.show("End a service", ask("DELETE", path))
