@@ -109,15 +109,15 @@ async def test_the_server_answers_as_recorded(
         await scenario.play(recorder, cast, reach_head=lambda: project(database))
         await forget_events(database, recorder, cast)
         await probes.probe(recorder, api, session)
+        async with await connect(database.owner_url, application_name="test") as connection:
+            other = await create_tenant(connection, "other")
+        settings = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
+        with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **settings) as scarce:
+            await probes.probe_scarcity(recorder, scarce, session, other)
+        with fresh_database(postgres_server) as lost, running(lost, tmp_path) as cut:
+            await asyncio.to_thread(cut_off, lost)
+            await probes.probe_outage(recorder, cut, session)
         await probes.probe_passwords(recorder, api, session, cast)
-    async with await connect(database.owner_url, application_name="test") as connection:
-        other = await create_tenant(connection, "other")
-    scarce = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
-    with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **scarce) as api:
-        await probes.probe_scarcity(recorder, api, session, other)
-    with fresh_database(postgres_server) as lost, running(lost, tmp_path) as api:
-        await asyncio.to_thread(cut_off, lost)
-        await probes.probe_outage(recorder, api, session)
 
     recorded = encode(recorder.recorded())
     if "LEDGERX_RECORD" in os.environ:

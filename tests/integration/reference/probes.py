@@ -49,19 +49,21 @@ async def probe(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSess
 
 def _spoilt(recorder: Recorder, operation: str, asked: Request) -> Iterator[Request]:
     replaced = msgspec.structs.replace
-    if asked.body is not None:
+    if "requestBody" in recorder.documented.operations[operation]:
         limit = batch.MAX_BODY_BYTES if "batch" in asked.path else _MAX_BODY_BYTES
         for body in (b"{", {"nonsense": 1}, b" " * (limit + 1)):
             yield replaced(asked, body=body)
-        yield replaced(asked, media_type="text/plain")
+        yield replaced(asked, body="text", media_type="text/plain")
     for name in recorder.documented.parameters(operation, "query"):
         yield replaced(asked, query={**asked.query, name: "\x00"})
     for headers in _spoilt_headers(recorder.documented.parameters(operation, "header"), asked.headers):
         yield replaced(asked, headers=headers)
     _, in_path = recorder.documented.operation(asked.method, asked.path)
+    # With a key that is known already nothing else would be looked at.
+    headers = {name: value if name != _KEY else '"another"' for name, value in asked.headers.items()}
     for name, value in in_path.items():
-        for other in (_NOTHING[name], "x" * 256):
-            yield replaced(asked, path=asked.path.replace(f"/{value}", f"/{other}"))
+        for other in (_NOTHING[name], "x" * 256, "9" * 20):
+            yield replaced(asked, path=asked.path.replace(f"/{value}", f"/{other}"), headers=headers)
 
 
 def _spoilt_headers(documented: Mapping[str, Any], given: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
@@ -70,7 +72,7 @@ def _spoilt_headers(documented: Mapping[str, Any], given: Mapping[str, str]) -> 
         for key in ("", f'"{DEPOSIT_KEY}"', '"close"'):
             yield {**given, _KEY: key}
     if "If-Match" in documented:
-        yield {**given, "If-Match": '"0"'}
+        yield {name: value for name, value in given.items() if name != _KEY} | {"If-Match": '"0"'}
     if "Last-Event-ID" in documented:
         yield {**given, "Last-Event-ID": "nonsense"}
 
@@ -85,6 +87,7 @@ async def probe_scarcity(recorder: Recorder, api: ApiProcess, session: aiohttp.C
     await _note(recorder, api, session, _batch(principal, QUOTA + 1))
     # Four requests were paid for.
     await _note(recorder, api, session, _batch(principal, QUOTA - 4))
+    await _note(recorder, api, session, _batch(principal, 1))
     for _, asked in recorder.first_examples():
         spoken = asked if asked.principal is None else msgspec.structs.replace(asked, principal=principal)
         for _ in range(2):
@@ -93,7 +96,13 @@ async def probe_scarcity(recorder: Recorder, api: ApiProcess, session: aiohttp.C
 
 async def probe_outage(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession) -> None:
     """Record what `api` answers while no database does: first nothing for long, then that its queue is full."""
-    await asyncio.gather(*(_note(recorder, api, session, asked) for _, asked in recorder.first_examples()))
+    asked = [asked for _, asked in recorder.first_examples()]
+    asked += [
+        msgspec.structs.replace(asked, query={"dry_run": "true"})
+        for operation, asked in recorder.first_examples()
+        if "dry_run" in recorder.documented.parameters(operation, "query")
+    ]
+    await asyncio.gather(*(_note(recorder, api, session, one) for one in asked))
 
     async def fill() -> Request:
         return _batch(_owner(uuid4()), MAX_WAITING // 2, atomic=True)

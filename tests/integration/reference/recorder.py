@@ -179,10 +179,11 @@ def repeatable(text: str) -> str:
         (r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", lambda n: f"eyJhbGciOiJFZERTQSJ9.{_text('token', n)}.{_text('signature', n)}"),
         (r"(?<=\blx[rp]_)[\w-]{64,}", lambda n: _text("handle", n) + _text("opaque", n)),
         (r'(?<="client_secret":")[\w-]{43}(?=")', lambda n: _text("secret", n)),
+        (r'(?<="next_cursor":")[\w=-]+(?=")', lambda n: _text("cursor", n)),
         (r'(?<="x":")[\w-]{43}(?=")', lambda n: _text("key", n)),
         (r'(?<="kid":")[0-9a-f]{16}(?=")', lambda n: _hex("kid", n)[:16]),
         (r"(?<=[0-9a-f]{12}\.)[0-9a-f]{12}\b", lambda n: _hex("client", n)[:12]),
-        (r'(?<=hash":")[\w+/]{43}=(?=")', lambda n: base64.b64encode(bytes.fromhex(_hex("hash", n))).decode()),
+        (r'(?<=")[\w+/]{43}=(?=\\?")', lambda n: base64.b64encode(bytes.fromhex(_hex("hash", n))).decode()),
         (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", lambda n: f"0198c0de-0000-7000-8000-{n:012x}"),
     )
     for pattern, made_up in kinds:

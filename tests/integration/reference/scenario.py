@@ -86,7 +86,6 @@ async def log_in(recorder: Recorder, cast: Cast) -> None:
     login = partial(request, "POST", "/v1/auth/login")
     tokens = await recorder.show("Log in", login(credentials))
     await recorder.refused("invalid_credentials", login({**credentials, "password": "wrong"}))
-    await recorder.refused("invalid_field", login({"email": OWNER_EMAIL, "password": PASSWORD}))
     refresh = partial(request, "POST", "/v1/auth/refresh")
     following = await recorder.show("The next tokens", refresh({"refresh_token": tokens["refresh_token"]}))
     await recorder.show("Log out", request("POST", "/v1/auth/logout", {"refresh_token": following["refresh_token"]}))
@@ -115,19 +114,14 @@ async def accounts(recorder: Recorder, cast: Cast) -> None:
     await recorder.done(post({"code": "closed", "asset": "EUR", "type": "asset"}))
     await recorder.refused("account_exists", post(wallet))
     await recorder.refused("unknown_asset", post({**bank, "code": "gold", "asset": "GOLD"}))
-    await recorder.refused("invalid_amount", post({**wallet, "code": "x", "min_balance": "none"}))
-    await recorder.refused("too_many_decimals", post({**wallet, "code": "x", "min_balance": "0.001"}))
-    await recorder.refused("insufficient_funds", post({**bank, "code": "x", "min_balance": "1"}))
-    await recorder.refused("limit_exceeded", post({**bank, "code": "x", "max_balance": "-1"}))
     await recorder.refused("invalid_field", post({**bank, "code": "not a code"}))
+    await recorder.refused("malformed", post(b"{"))
+    nobody = Principal(cast.tenant_id, "client:nobody", frozenset())
+    await recorder.refused("forbidden", request("POST", "/v1/accounts", bank, principal=nobody))
 
     patch = partial(request, "PATCH", principal=cast.service)
     await recorder.show("Raise a limit", patch("/v1/accounts/users:1:wallet", {"max_balance": "25000"}))
     await recorder.show("Freeze an account", patch("/v1/accounts/frozen", {"frozen": True}))
-    await recorder.refused("invalid_amount", patch("/v1/accounts/bank", {"min_balance": "none"}))
-    await recorder.refused("too_many_decimals", patch("/v1/accounts/bank", {"min_balance": "0.001"}))
-    await recorder.refused("insufficient_funds", patch("/v1/accounts/bank", {"min_balance": "1"}))
-    await recorder.refused("limit_exceeded", patch("/v1/accounts/bank", {"max_balance": "-1"}))
     await recorder.show(
         "Close an account", request("DELETE", "/v1/accounts/closed", key="close", principal=cast.service)
     )
@@ -309,13 +303,25 @@ async def reads(recorder: Recorder, cast: Cast) -> None:
     }.items():
         await recorder.show(title, asked)
     await recorder.refused("invalid_field", get("/v1/balance"))
+    await recorder.refused("not_found", get("/v1/balance?account=nobody"))
+    await recorder.refused("invalid_cursor", get("/v1/accounts?cursor=nonsense"))
 
 
 async def closing(recorder: Recorder, cast: Cast) -> None:
-    """The end of accounts."""
+    """The end of accounts, and limits that do not fit."""
     close = partial(request, "DELETE", principal=cast.service)
     await recorder.refused("account_not_empty", close("/v1/accounts/bank"))
     await recorder.refused("account_closed", close("/v1/accounts/closed"))
+    await recorder.refused("precondition_failed", close("/v1/accounts/frozen", headers={"If-Match": '"1"'}))
+    new = {"code": "new", "asset": "EUR", "type": "asset"}
+    for code, limits in {
+        "invalid_amount": {"min_balance": "none"},
+        "too_many_decimals": {"min_balance": "0.001"},
+        "insufficient_funds": {"min_balance": "10000"},
+        "limit_exceeded": {"max_balance": "-10000"},
+    }.items():
+        await recorder.refused(code, request("POST", "/v1/accounts", new | limits, principal=cast.service))
+        await recorder.refused(code, request("PATCH", "/v1/accounts/bank", limits, principal=cast.service))
 
 
 async def events(recorder: Recorder, cast: Cast) -> None:
@@ -344,7 +350,13 @@ async def people(recorder: Recorder, cast: Cast) -> None:
     reset = {"token": token["token"], "password": "a new and long one"}
     await recorder.show("Set a password", request("POST", "/v1/auth/password-reset", reset))
     await recorder.refused("invalid_grant", request("POST", "/v1/auth/password-reset", reset))
+    for method, body in (("PATCH", {"name": "G."}), ("DELETE", None)):
+        await recorder.refused("precondition_failed", ask(method, path, body, headers={"If-Match": '"1"'}))
     await recorder.show("Remove a user", ask("DELETE", path))
+    removed = Principal(cast.tenant_id, f"user:{made['id']}", SCOPES[Role.OPERATOR], Role.OPERATOR)
+    change = {"current_password": PASSWORD, "new_password": PASSWORD}
+    await recorder.refused("not_found", request("GET", "/v1/users/me", principal=removed))
+    await recorder.refused("not_found", request("POST", "/v1/users/me/password", change, principal=removed))
     newcomer = {"tenant": TENANT, "email": "joan@example.com", "password": "a new and long one", "name": "Joan"}
     await recorder.show("Become a member", request("POST", "/v1/auth/register", newcomer))
     await recorder.refused("forbidden", request("POST", "/v1/auth/register", {**newcomer, "tenant": "closed"}))
@@ -364,10 +376,10 @@ async def passwords(recorder: Recorder, cast: Cast) -> None:
 async def clients(recorder: Recorder, cast: Cast) -> None:
     """Services and their secrets."""
     ask = partial(request, principal=cast.owner)
+    await recorder.show("All services", ask("GET", "/v1/clients"))
     made = await recorder.show(
         "A service that reads", ask("POST", "/v1/clients", {"name": "reports", "scopes": ["ledger:read"]})
     )
-    await recorder.show("All services", ask("GET", "/v1/clients"))
     path = f"/v1/clients/{made['client_id']}"
     secret = await recorder.show("One more secret", ask("POST", f"{path}/secrets"))
     for _ in range(2):
