@@ -1,6 +1,8 @@
 """The OpenAPI document as tests ask it."""
 
+import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import jsonschema_rs
@@ -45,6 +47,14 @@ class Documented:
         parameters = self.operations[operation_id].get("parameters", [])
         return {parameter["name"]: parameter for parameter in parameters if parameter["in"] == place}
 
+    def typed(self, operation_id: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Parameters as their documented types, not as the text that is sent."""
+        schemas = {one["name"]: one["schema"] for one in self.operations[operation_id].get("parameters", [])}
+        return {
+            name: value if name not in schemas or _is_text(schemas[name]) else json.loads(value)
+            for name, value in given.items()
+        }
+
     def problems(self, operation_id: str) -> set[tuple[int, str]]:
         """The errors that an operation is documented to answer, as status and code."""
         return {
@@ -52,6 +62,18 @@ class Documented:
             for status, response in self.operations[operation_id]["responses"].items()
             for code in response.get("content", {}).get("application/problem+json", {}).get("examples", {})
         }
+
+    def undocumented(self, answered: Iterable[tuple[str, str, int, str | None]]) -> list[str]:
+        """Which of these answers, as method, path, status and code of a problem, are not in the document."""
+        found = set()
+        for method, path, status, code in answered:
+            if operation := self.find(method, path):
+                operation_id, _ = operation
+                statuses = self.operations[operation_id]["responses"]
+                is_known = f"{status}" in statuses if code is None else (status, code) in self.problems(operation_id)
+                if not is_known:
+                    found.add(f"{operation_id} {status} {code or ''}")
+        return sorted(found)
 
     def errors_of(self, schema: dict[str, Any], value: Any) -> list[str]:
         """What of a value does not fit a schema of the document."""
@@ -61,6 +83,11 @@ class Documented:
         return [
             f"{error.message} at /{'/'.join(map(str, error.instance_path))}" for error in validator.iter_errors(value)
         ]
+
+
+def _is_text(schema: dict[str, Any]) -> bool:
+    types = {one.get("type") for one in schema.get("oneOf", [schema])}
+    return types.isdisjoint({"integer", "boolean"})
 
 
 def documented() -> Documented:

@@ -14,7 +14,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
 from litestar.types import Scope
 
@@ -31,6 +31,7 @@ from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.raw_json import RawJsonPlugin
 from ledgerx_api.reference.operation import shown_problems
+from ledgerx_api.reference.structs import DescribedStructPlugin
 from ledgerx_api.routes import (
     account_changes,
     accounts,
@@ -54,6 +55,22 @@ _log = structlog.get_logger()
 _ASSETS = "/docs/assets"
 # How long the start waits for a database; without one the process serves all the same, and is not ready.
 _PARTITIONS_WAIT_S = 5
+_DESCRIPTION = """\
+A multi-tenant double-entry ledger. Amounts are decimal strings in units of the asset, times are RFC 3339 in UTC, lists
+come in pages: ask for the next one with `next_cursor` as `cursor`. Requests that move money carry an
+`Idempotency-Key`: sent again, they answer with the same transaction. Errors are problem details (RFC 9457) with a
+stable `code`."""
+_TAGS = {
+    "accounts": "What holds money: one asset each, with limits that always hold, balances, lines, statements.",
+    "audit": "Who did what to users and clients.",
+    "auth": "Tokens for services and for people.",
+    "balances": "Many accounts together: aggregates, the trial balance, and summaries by period and category.",
+    "clients": "Services that may call this API, and their secrets.",
+    "events": "The journal as a feed.",
+    "integrity": "Where the journal stands, and how far the projections are.",
+    "transactions": "Money that moves: posts, holds and what becomes of them, reversals, batches.",
+    "users": "People and their roles.",
+}
 
 
 def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
@@ -134,7 +151,7 @@ def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
         },
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
-        plugins=[RawJsonPlugin()],
+        plugins=[RawJsonPlugin(), DescribedStructPlugin()],
         logging_config=None,
     )
 
@@ -143,7 +160,8 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LedgerX",
         version=__version__,
-        description="A multi-tenant double-entry ledger.",
+        description=_DESCRIPTION,
+        tags=[Tag(name=name, description=description) for name, description in _TAGS.items()],
         path="/docs",
         use_handler_docstrings=True,
         components=Components(

@@ -22,20 +22,23 @@ from ledgerx.errors import ERRORS
 from ledgerx_api.problems import MEDIA_TYPE
 from ledgerx_api.reference.examples import Example, Recorded, examples
 
-_SENTENCE = re.compile(r"(.+?)\.(?:\s+|$)", re.DOTALL)
+# What a docstring begins with is short enough for a heading up to the first stop; after a full stop comes the rest.
+_SUMMARY = re.compile(r"(.+?)([.:;])(?:\s+|$)", re.DOTALL)
 
 
 @dataclass
 class DocumentedOperation(Operation):
     """Use as `operation_class` of a handler.
 
-    The first sentence of the handler's docstring is the summary. What is documented of errors is what was recorded: an
+    The handler's docstring begins with the summary. What is documented of errors is what was recorded: an
     operation that is not in the record yet shows all statuses that any operation may answer.
     """
 
     def __post_init__(self) -> None:
-        if sentence := _SENTENCE.match(self.description or ""):
-            self.summary, self.description = sentence[1], (self.description or "")[sentence.end() :] or None
+        docstring = self.description or ""
+        if summary := _SUMMARY.match(docstring):
+            self.summary = summary[1]
+            self.description = (docstring[summary.end() :] or None) if summary[2] == "." else docstring
         recorded = examples().operations.get(self.operation_id or "")
         if recorded is not None:
             self._show_problems(recorded)

@@ -117,7 +117,7 @@ class Recorder:
         answer_type = answer.headers.get("Content-Type", "").partition(";")[0] if answer.body is not None else None
         example = Example(
             title=title,
-            parameters={**in_path, **asked.query, **asked.headers},
+            parameters=self.documented.typed(operation, {**in_path, **asked.query, **asked.headers}),
             request_type=None if asked.body is None else asked.media_type,
             request=asked.body,
             status=answer.status,
