@@ -82,7 +82,9 @@ class LedgerClient:
                 answer.status, answer.headers, json.loads(raw) if is_json and raw else raw.decode(errors="replace")
             )
             if not told.is_plain_http:
-                ANSWERED.add((method, urlsplit(path).path, *told.told))
+                # An account that is answered has a code as well.
+                code = told.body["code"] if told.status >= 400 else None
+                ANSWERED.add((method, urlsplit(path).path, told.status, code))
             return told
 
     async def get(self, path: str, **params: Any) -> Answer:

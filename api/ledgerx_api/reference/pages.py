@@ -258,7 +258,7 @@ def _json(value: Any, indent: int = 0) -> str:
         return flat
     inner = indent + 2
     if isinstance(value, dict):
-        lines = [f"{json.dumps(name)}: {_json(member, inner)}" for name, member in value.items()]
+        lines = [f"{json.dumps(name, ensure_ascii=False)}: {_json(member, inner)}" for name, member in value.items()]
     else:
         lines = [_json(item, inner) for item in value]
     opening, closing = "{}" if isinstance(value, dict) else "[]"
