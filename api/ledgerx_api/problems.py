@@ -1,6 +1,7 @@
 """Errors as answers: RFC 9457 problem details with a stable `code`."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -103,7 +104,9 @@ def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
         return answer(request, _validation_error(error))
     kind = _BY_STATUS.get(error.status_code)
     if kind is not None:
-        return answer(request, kind(error.detail))
+        # The phrase of a status goes by the version of Python, and says no more than the title.
+        detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+        return answer(request, kind(detail))
     problem = Problem(
         type="about:blank",
         title=error.detail,

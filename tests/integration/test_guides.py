@@ -8,7 +8,6 @@ its own. `<!-- hold 9 expires -->` lets that hold expire, as time would.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -109,8 +108,8 @@ async def test_a_chapter_happens_as_it_is_told(api: ApiProcess, shared_database:
                 continue
             asked, shown = Message.of(block), Message.of(next(steps)[1])
             answer = await send(client, asked)
-            told = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"
-            assert told == shown.first, (asked, answer.body)
+            # What stands behind the number goes by the version of Python.
+            assert shown.first.startswith(f"HTTP/1.1 {answer.status} "), (asked, answer.body)
             assert shown.headers.items() <= dict(answer.headers).items(), asked
             assert fits(shown.body, answer.body), (
                 f"{chapter} shows another answer to {asked.first} {asked.body} than\n"

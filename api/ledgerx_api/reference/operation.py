@@ -49,23 +49,26 @@ class DocumentedOperation(Operation):
         by_status: dict[str, list[str]] = defaultdict(list)
         for code in recorded.problems:
             by_status[str(examples().problems[code]["status"])].append(code)
-        for status, response in dict(self.responses or {}).items():
-            if not isinstance(response, OpenAPIResponse) or MEDIA_TYPE not in (response.content or {}):
+        responses = self.responses or {}
+        for status, response in dict(responses).items():
+            if (
+                not isinstance(response, OpenAPIResponse)
+                or (content := (response.content or {}).get(MEDIA_TYPE)) is None
+            ):
                 continue
             codes = by_status[status]
             if not codes:
-                del self.responses[status]  # type: ignore[index]
+                del responses[status]
                 continue
             listed = "\n".join(f"- `{code}`: {ERRORS[code].meaning()}" for code in codes)
             response.description = f"{response.description}\n\n{listed}"
-            response.content[MEDIA_TYPE].examples = {  # type: ignore[index]
-                code: Reference(ref=f"#/components/examples/{code}") for code in codes
-            }
+            content.examples = {code: Reference(ref=f"#/components/examples/{code}") for code in codes}
 
     def _show(self, example: Example) -> None:
         for parameter in self.parameters or []:
             if isinstance(parameter, Parameter) and parameter.name in example.parameters:
-                parameter.examples = (parameter.examples or {}) | _named(example, example.parameters[parameter.name])
+                shown = _named(example, example.parameters[parameter.name])
+                parameter.examples = {**(parameter.examples or {}), **shown}
         if isinstance(self.request_body, RequestBody):
             if example.request_type is None:
                 self.request_body.required = False
@@ -88,7 +91,7 @@ def shown_problems() -> dict[str, ShownExample | Reference]:
 def _add(content: dict[str, OpenAPIMediaType], media_type: str, shown: dict[str, ShownExample]) -> None:
     """Show an example, also of a type that the handler's own types do not tell."""
     documented = content.setdefault(media_type, OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING)))
-    documented.examples = (documented.examples or {}) | shown
+    documented.examples = {**(documented.examples or {}), **shown}
 
 
 def _named(example: Example, value: Any) -> dict[str, ShownExample]:

@@ -22,6 +22,7 @@ example of each. [Model your product](../guides/model-your-product.md) shows how
 _LINE_CHARACTERS = 110
 # Operations that are named, not counted.
 _FEW = 12
+_FORMATS = {"date-time": "time", "date": "date", "uuid": "UUID"}
 _FORM = "application/x-www-form-urlencoded"
 _SCHEMAS = "#/components/schemas/"
 Members = Mapping[str, Any]
@@ -158,9 +159,8 @@ class Pages:
             return f"list of {self._type(schema.get('items', {}))}{_bounds(schema)}"
         if isinstance(schema.get("additionalProperties"), dict):
             return f"object of {self._type(schema['additionalProperties'])} by name"
-        return {"date-time": "time", "date": "date", "uuid": "UUID"}.get(
-            schema.get("format", ""), schema.get("type", "anything")
-        ) + _bounds(schema)
+        name: str = _FORMATS.get(schema.get("format")) or schema.get("type", "anything")
+        return name + _bounds(schema)
 
 
 def _given(schema: Members) -> Members:

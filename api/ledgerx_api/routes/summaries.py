@@ -40,7 +40,7 @@ class SummaryGroup(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Posted debits and credits of the days from `from` to before `to` in the tenant's `time_zone`.
 
-    True at the entry `sequence` of the journal.
+    Pending lines of holds do not count. True at the entry `sequence` of the journal.
     """
 
     begin: date = msgspec.field(name="from")
@@ -71,7 +71,10 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         account: OneAccount = None,
         prefix: Prefix = None,
     ) -> Summary:
-        """Sum posted debits and credits of whole days, by time of effect in the tenant's time zone."""
+        """Sum posted debits and credits of whole days, by time of effect in the tenant's time zone.
+
+        Pending lines do not count: a hold is in no summary, what was captured of it is, from the capture on.
+        """
         groups = _groups(group_by)
         found = await read_summary(
             pool,

@@ -72,7 +72,8 @@ def _spoilt_headers(documented: Mapping[str, Any], given: Mapping[str, str]) -> 
         for key in ("", f'"{DEPOSIT_KEY}"', '"close"'):
             yield {**given, _KEY: key}
     if "If-Match" in documented:
-        yield {name: value for name, value in given.items() if name != _KEY} | {"If-Match": '"0"'}
+        for tag in ('"0"', "0" * 2_000):
+            yield {name: value for name, value in given.items() if name != _KEY} | {"If-Match": tag}
     if "Last-Event-ID" in documented:
         yield {**given, "Last-Event-ID": "nonsense"}
 
@@ -96,20 +97,20 @@ async def probe_scarcity(recorder: Recorder, api: ApiProcess, session: aiohttp.C
 
 async def probe_outage(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession) -> None:
     """Record what `api` answers while no database does: first nothing for long, then that its queue is full."""
-    asked = [asked for _, asked in recorder.first_examples()]
-    asked += [
+    examples = list(recorder.first_examples())
+    dry_runs = [
         msgspec.structs.replace(asked, query={"dry_run": "true"})
-        for operation, asked in recorder.first_examples()
+        for operation, asked in examples
         if "dry_run" in recorder.documented.parameters(operation, "query")
     ]
-    await asyncio.gather(*(_note(recorder, api, session, one) for one in asked))
+    await asyncio.gather(*(_note(recorder, api, session, asked) for asked in [*dict(examples).values(), *dry_runs]))
 
     async def fill() -> Request:
         return _batch(_owner(uuid4()), MAX_WAITING // 2, atomic=True)
 
     async with _kept_busy(api, session, [fill] * 2):
         await _wait_until_full(api, session)
-        for operation, asked in recorder.first_examples():
+        for operation, asked in examples:
             if _KEY in recorder.documented.parameters(operation, "header"):
                 await _note(recorder, api, session, asked)
 

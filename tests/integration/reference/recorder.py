@@ -187,26 +187,28 @@ def repeatable(text: str) -> str:
         (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", lambda n: f"0198c0de-0000-7000-8000-{n:012x}"),
     )
     for pattern, made_up in kinds:
-        seen: dict[str, str] = {}
-        for found in re.findall(pattern, text):
-            seen.setdefault(found, made_up(len(seen) + 1))
-        text = re.sub(pattern, lambda match, seen=seen: seen[match[0]], text)  # type: ignore[misc]
+        text = _replaced(
+            pattern, {found: made_up(n) for n, found in enumerate(dict.fromkeys(re.findall(pattern, text)), 1)}, text
+        )
     return _with_times(text)
+
+
+def _replaced(pattern: str, shown: Mapping[str, str], text: str) -> str:
+    return re.sub(pattern, lambda match: shown[match[0]], text)
 
 
 def _with_times(text: str) -> str:
     """Times with fractions of a second are of the moment: each is a second after the one before, and a day a day."""
     pattern = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
-    moments = sorted({datetime.fromisoformat(found) for found in re.findall(pattern, text)})
+    moments = {found: datetime.fromisoformat(found) for found in re.findall(pattern, text)}
+    order = sorted(set(moments.values()))
     shown = {
-        moment: (_BEGINNING + round((moment - moments[0]) / _DAY) * _DAY + timedelta(seconds=number, milliseconds=250))
-        for number, moment in enumerate(moments)
+        found: _BEGINNING
+        + round((moment - order[0]) / _DAY) * _DAY
+        + timedelta(seconds=order.index(moment), milliseconds=250)
+        for found, moment in moments.items()
     }
-    return re.sub(pattern, lambda match: _moment(shown[datetime.fromisoformat(match[0])]), text)
-
-
-def _moment(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+    return _replaced(pattern, {found: f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" for found, moment in shown.items()}, text)
 
 
 def _hex(kind: str, number: int) -> str:

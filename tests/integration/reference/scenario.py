@@ -90,6 +90,7 @@ async def log_in(recorder: Recorder, cast: Cast) -> None:
     following = await recorder.show("The next tokens", refresh({"refresh_token": tokens["refresh_token"]}))
     await recorder.show("Log out", request("POST", "/v1/auth/logout", {"refresh_token": following["refresh_token"]}))
     await recorder.refused("invalid_grant", refresh({"refresh_token": following["refresh_token"]}))
+    await recorder.refused("invalid_grant", request("POST", "/v1/auth/logout", {"refresh_token": "none"}))
     await recorder.show("Who is logged in", request("GET", "/v1/users/me", principal=cast.owner))
 
 
