@@ -50,11 +50,8 @@ class DocumentedOperation(Operation):
         for code in recorded.problems:
             by_status[str(examples().problems[code]["status"])].append(code)
         responses = self.responses or {}
-        for status, response in dict(responses).items():
-            if (
-                not isinstance(response, OpenAPIResponse)
-                or (content := (response.content or {}).get(MEDIA_TYPE)) is None
-            ):
+        for status, response in list(responses.items()):
+            if not isinstance(response, OpenAPIResponse) or MEDIA_TYPE not in (content := response.content or {}):
                 continue
             codes = by_status[status]
             if not codes:
@@ -62,7 +59,7 @@ class DocumentedOperation(Operation):
                 continue
             listed = "\n".join(f"- `{code}`: {ERRORS[code].meaning()}" for code in codes)
             response.description = f"{response.description}\n\n{listed}"
-            content.examples = {code: Reference(ref=f"#/components/examples/{code}") for code in codes}
+            content[MEDIA_TYPE].examples = {code: Reference(ref=f"#/components/examples/{code}") for code in codes}
 
     def _show(self, example: Example) -> None:
         for parameter in self.parameters or []:

@@ -159,7 +159,7 @@ class Pages:
             return f"list of {self._type(schema.get('items', {}))}{_bounds(schema)}"
         if isinstance(schema.get("additionalProperties"), dict):
             return f"object of {self._type(schema['additionalProperties'])} by name"
-        name: str = _FORMATS.get(schema.get("format")) or schema.get("type", "anything")
+        name: str = _FORMATS.get(schema.get("format", "")) or schema.get("type", "anything")
         return name + _bounds(schema)
 
 

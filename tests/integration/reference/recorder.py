@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -175,7 +175,7 @@ class Recorder:
 
 def repeatable(text: str) -> str:
     """JSON with ids, secrets, hashes and times of the moment replaced by made-up ones, in the order of their coming."""
-    kinds = (
+    kinds: Sequence[tuple[str, Callable[[int], str]]] = (
         (r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", lambda n: f"eyJhbGciOiJFZERTQSJ9.{_text('token', n)}.{_text('signature', n)}"),
         (r"(?<=\blx[rp]_)[\w-]{64,}", lambda n: _text("handle", n) + _text("opaque", n)),
         (r'(?<="client_secret":")[\w-]{43}(?=")', lambda n: _text("secret", n)),
@@ -187,9 +187,8 @@ def repeatable(text: str) -> str:
         (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", lambda n: f"0198c0de-0000-7000-8000-{n:012x}"),
     )
     for pattern, made_up in kinds:
-        text = _replaced(
-            pattern, {found: made_up(n) for n, found in enumerate(dict.fromkeys(re.findall(pattern, text)), 1)}, text
-        )
+        found = dict.fromkeys(re.findall(pattern, text))
+        text = _replaced(pattern, {one: made_up(number) for number, one in enumerate(found, 1)}, text)
     return _with_times(text)
 
 
