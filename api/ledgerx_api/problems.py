@@ -63,7 +63,7 @@ PROBLEMS = {
         404: "There is no such thing in this tenant.",
         409: "The present state does not allow it.",
         410: "It is not kept any more.",
-        412: "It was changed since the version that `If-Match` names.",
+        412: "It has changed since.",
         413: "The body is too large.",
         415: "The body is of another media type.",
         422: "The request breaks a rule; `code` says which.",

@@ -160,5 +160,19 @@ def test_the_events_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("document", MARKDOWN)
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
-    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (path.parent / target).exists()] == []
+    targets = re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not leads_somewhere(path, target)] == []
+
+
+def leads_somewhere(page: Path, target: str) -> bool:
+    """Whether there is the file that a link on a page names, and the heading in it."""
+    name, _, anchor = target.partition("#")
+    file = page.parent / name if name else page
+    return file.exists() and (not anchor or anchor in anchors(file))
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub makes them part of a URL."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

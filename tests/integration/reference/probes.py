@@ -26,9 +26,8 @@ QUOTA = 100
 _KEY = "Idempotency-Key"
 _POLL_S = 0.05
 _MAX_BODY_BYTES = 1024 * 1024
-# Values of parameters in paths that lead nowhere.
+# Values of parameters in paths that lead nowhere, where "nothing" would not do.
 _NOTHING = {
-    "code": "nothing",
     "transaction_id": "999999",
     "client_id": "nobody",
     "user_id": str(UUID(int=0)),
@@ -62,7 +61,7 @@ def _spoilt(recorder: Recorder, operation: str, asked: Request) -> Iterator[Requ
     # With a key that is known already nothing else would be looked at.
     headers = {name: value if name != _KEY else '"another"' for name, value in asked.headers.items()}
     for name, value in in_path.items():
-        for other in (_NOTHING[name], "x" * 256, "9" * 20):
+        for other in (_NOTHING.get(name, "nothing"), "x" * 256, "9" * 20):
             yield replaced(asked, path=asked.path.replace(f"/{value}", f"/{other}"), headers=headers)
 
 

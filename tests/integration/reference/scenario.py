@@ -154,7 +154,8 @@ async def transactions(recorder: Recorder, cast: Cast) -> None:
         metadata={"order": "77"},
         effective_at=_WHEN,
     )
-    await recorder.show("Two lines in short", deposit)
+    recorded = await recorder.show("Two lines in short", deposit)
+    assert recorded["id"] == DEPOSIT, "entries were recorded before this that were not: say its number in DEPOSIT"
     split = lines((wallet, "debit", "20.00"), ("users:2:wallet", "credit", "19.00"), ("fees", "credit", "1.00"))
     await recorder.show(
         "A payment with a fee",
