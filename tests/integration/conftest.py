@@ -33,8 +33,8 @@ def only_documented_answers() -> Iterator[None]:
     yield
     undocumented = documented().undocumented(ANSWERED)
     assert undocumented == [], (
-        "these answers are not documented: provoke them in tests/integration/reference/scenario.py and run "
-        "`make reference`"
+        f"these answers are not documented: {', '.join(undocumented)}; provoke them in "
+        "tests/integration/reference/scenario.py and run `make reference`"
     )
 
 

@@ -4,7 +4,9 @@ Whatever is answered is recorded, so a new route needs nothing here.
 """
 
 import asyncio
+import base64
 import itertools
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +28,8 @@ QUOTA = 100
 _KEY = "Idempotency-Key"
 _POLL_S = 0.05
 _MAX_BODY_BYTES = 1024 * 1024
+# Positions in cursors that a client made up: values that no list ends at.
+_FORGED: Sequence[Any] = ("\0", [{}, "\0"], [{}, 2**70], [2**70, 0])
 # Values of parameters in paths that lead nowhere, where "nothing" would not do.
 _NOTHING = {
     "transaction_id": "999999",
@@ -53,15 +57,19 @@ def _spoilt(recorder: Recorder, operation: str, asked: Request) -> Iterator[Requ
         for body in (b"{", {"nonsense": 1}, b" " * (limit + 1)):
             yield replaced(asked, body=body)
         yield replaced(asked, body="text", media_type="text/plain")
-    for name in recorder.documented.parameters(operation, "query"):
+    queries = recorder.documented.parameters(operation, "query")
+    for name in queries:
         yield replaced(asked, query={**asked.query, name: "\x00"})
+    for position in _FORGED if "cursor" in queries else ():
+        cursor = base64.urlsafe_b64encode(json.dumps([asked.path, 5, position]).encode()).decode()
+        yield replaced(asked, query={"cursor": cursor})
     for headers in _spoilt_headers(recorder.documented.parameters(operation, "header"), asked.headers):
         yield replaced(asked, headers=headers)
     _, in_path = recorder.documented.operation(asked.method, asked.path)
     # With a key that is known already nothing else would be looked at.
     headers = {name: value if name != _KEY else '"another"' for name, value in asked.headers.items()}
     for name, value in in_path.items():
-        for other in (_NOTHING.get(name, "nothing"), "x" * 256, "9" * 20):
+        for other in (_NOTHING.get(name, "nothing"), "x" * 256, "9" * 20, "%00"):
             yield replaced(asked, path=asked.path.replace(f"/{value}", f"/{other}"), headers=headers)
 
 

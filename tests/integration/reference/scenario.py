@@ -274,6 +274,8 @@ async def batches(recorder: Recorder, cast: Cast) -> None:
     atomic = {"transactions": payroll[:1], "atomic": True}
     await recorder.show("All or none", batch(atomic, key="payroll-june"))
     await recorder.refused("batch_refused", batch({"transactions": payroll, "atomic": True}, key="payroll-july"))
+    numeric = {"transactions": [payroll[0] | {"amount": 15}]}
+    await recorder.refused("invalid_amount", batch(numeric, key="payroll-july"))
     ndjson = "".join(f"{json.dumps(item)}\n" for item in payroll)
     await recorder.show("A line each", batch(ndjson, key="payroll-august", media_type=NDJSON))
 
