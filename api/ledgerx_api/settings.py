@@ -17,7 +17,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     an access token in seconds, `refresh_token_ttl_s` that of a log-in; who logs in may leave out the tenant if it is
     `default_tenant`; `database_connections` bounds the pool, and so the batches in flight. Rate limits are costs in a
     window of `rate_limit_window_s` seconds. Of the limits and of `max_accounts`, 0 is none.
-    `event_streams` bounds the streams that are open at the same time.
+    `event_streams` bounds the streams that are open at the same time. Tenants may trust the `oidc_issuers`, whose
+    addresses may also be in the `oidc_networks`.
     """
 
     database_url: Secret
@@ -39,4 +40,6 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_address: Count = 600
     trusted_proxies: str | None = None
     event_streams: int = 100
+    oidc_issuers: str | None = None
+    oidc_networks: str | None = None
     log_level: str = "INFO"

@@ -35,6 +35,8 @@ class Act(StrEnum):
     CLIENT_DELETED = "client_deleted"
     CLIENT_SECRET_ADDED = "client_secret_added"  # noqa: S105 - a name
     CLIENT_SECRET_DELETED = "client_secret_deleted"  # noqa: S105 - a name
+    ISSUER_TRUSTED = "issuer_trusted"
+    ISSUER_REMOVED = "issuer_removed"
 
 
 class Author(msgspec.Struct, frozen=True):

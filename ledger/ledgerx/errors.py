@@ -222,6 +222,13 @@ class LastOwner(Conflict):
     title = "Last owner"
 
 
+class IssuerTaken(Conflict):
+    """409: another tenant of the platform has this audience of the issuer."""
+
+    code = "issuer_taken"
+    title = "Issuer taken"
+
+
 class EventsExpired(LedgerError):
     """410: the events after the cursor are not kept any more; `oldest` is the first cursor that still works."""
 
@@ -309,6 +316,13 @@ class AssetMismatch(Unprocessable):
 
     code = "asset_mismatch"
     title = "Asset mismatch"
+
+
+class IssuerNotAllowed(Unprocessable):
+    """422: the platform takes no tokens of this issuer, whoever trusts it."""
+
+    code = "issuer_not_allowed"
+    title = "Issuer not allowed"
 
 
 class InsufficientFunds(Unprocessable):
@@ -406,6 +420,13 @@ class TooManyStreams(Unavailable):
 
     code = "too_many_streams"
     title = "Too many streams"
+
+
+class IssuerUnavailable(Unavailable):
+    """503: the keys of the token's issuer cannot be had, so that nobody can say whether the token is good."""
+
+    code = "issuer_unavailable"
+    title = "Issuer unavailable"
 
 
 class ConfigurationError(Exception):

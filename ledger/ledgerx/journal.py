@@ -84,7 +84,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_def
     """An account as an account entry leaves it. Limits are minor units on the account's normal side, as strings.
 
     The fields stand in alphabetical order: their JSON is then canonical (RFC 8785) as msgspec writes it. `owner` is the
-    id of a user, and left out where there is none.
+    id of a user, or the name of who comes with tokens from outside, and left out where there is none.
     """
 
     account: str

@@ -40,9 +40,9 @@ def somebody() -> ClientCredentials:
     return ClientCredentials(tenant_id=uuid4(), client_id="", client_secret="")
 
 
-async def status_of(api: ApiProcess, route: Route, token: str | None, path: str, body: Any = None) -> int:
+async def status_of(api: ApiProcess, route: Route, token: str | None, path: str, body: Any = None, **more: str) -> int:
     """The status of an answer; its body may never end."""
-    headers = {"Idempotency-Key": "key"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+    headers = {"Idempotency-Key": "key", **more} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     async with (
         aiohttp.ClientSession(api.base_url) as session,
         session.request(route.method, path, headers=headers, json=body) as answer,
@@ -73,6 +73,9 @@ async def test_a_route_lets_in_whom_the_documentation_says_and_nobody_else(
         return
     for token in (None, "", "garbage", api.token(uuid4(), ttl_s=-60)):
         assert await status_of(api, route, token, path) == 401
+    owner = Principal(somebody.tenant_id, f"user:{uuid4()}", SCOPES[Role.OWNER], Role.OWNER)
+    for tenant in (uuid4(), "somebody"):
+        assert await status_of(api, route, api.sign(owner), path, **{"LedgerX-Tenant": f"{tenant}"}) == 401
     for role in Role:
         person = Principal(somebody.tenant_id, f"user:{uuid4()}", SCOPES[role], role)
         has_scope = role is not Role.MEMBER and bool({wanted.scope, "admin"} & scopes_of[role]) and wanted.scope

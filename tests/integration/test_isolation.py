@@ -19,6 +19,7 @@ from ledgerx.emails import parse_email
 from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
+from ledgerx.trust import Trust, set_trust
 from ledgerx.users import create_user, issue_password_token
 from ledgerx_cli.roles import Database
 from tests.commands import opening, transfer
@@ -26,7 +27,15 @@ from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.unit.memory_ledger import NOON
 
-PEOPLE = ("users", "refresh_tokens", "password_tokens", "login_attempts", "api_client_secrets", "audit_log")
+PEOPLE = (
+    "users",
+    "refresh_tokens",
+    "password_tokens",
+    "login_attempts",
+    "api_client_secrets",
+    "audit_log",
+    "trusted_issuers",
+)
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks")
 TABLES = (*JOURNAL, *PEOPLE)
@@ -71,6 +80,9 @@ async def fill_people(connection: db.Connection, tenant_id: UUID) -> None:
         connection, tenant_id, email=parse_email("a@example.com"), role=Role.OWNER, scopes=scopes, author=SYSTEM
     )
     await issue_password_token(connection, tenant_id, user.id, scopes=scopes, author=SYSTEM)
+    url = "https://login.example.com"
+    trust = Trust(issuer=url, audience=f"{tenant_id}", role_claim=("groups",), roles={"x": Role.MEMBER})
+    await set_trust(connection, tenant_id, trust, allowed_issuers=[url], author=SYSTEM)
     async with tenant_scope(connection, tenant_id):
         key = (tenant_id, user.id)
         await connection.execute(

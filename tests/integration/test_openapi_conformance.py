@@ -32,6 +32,7 @@ async def test_no_input_makes_the_server_fail_or_answer_otherwise_than_documente
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{api.base_url}/docs/openapi.json"),
         *("--url", api.base_url, "-H", f"Authorization: Bearer {api.sign(person)}"),
+        *("-H", f"LedgerX-Tenant: {credentials.tenant_id}"),
         # A stream has no end.
         *("--exclude-path", "/v1/events/stream"),
         *("--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--continue-on-failure"),

@@ -52,7 +52,8 @@ async def new_cast(database: Database) -> Cast:
             scopes=frozenset({Scope.ADMIN}),
             author=SYSTEM,
         )
-    return Cast(tenant_id, owner.id, client)
+        other_id = await create_tenant(connection, "other")
+    return Cast(tenant_id, other_id, owner.id, client)
 
 
 @contextmanager
@@ -104,16 +105,15 @@ async def test_the_server_answers_as_recorded(
     database: Database, postgres_server: Postgres, tmp_path: Path, session: aiohttp.ClientSession
 ) -> None:
     cast = await new_cast(database)
-    with running(database, tmp_path) as api:
+    issuers = f"{scenario.ISSUER}, {scenario.UNREACHABLE_ISSUER}"
+    with running(database, tmp_path, OIDC_ISSUERS=issuers, OIDC_NETWORKS="127.0.0.0/8") as api:
         recorder = Recorder(api, session, documented())
         await scenario.play(recorder, cast, reach_head=lambda: project(database))
         await forget_events(database, recorder, cast)
-        await probes.probe(recorder, api, session)
-        async with await connect(database.owner_url, application_name="test") as connection:
-            other = await create_tenant(connection, "other")
+        await probes.probe(recorder, api, session, cast)
         settings = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
         with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **settings) as scarce:
-            await probes.probe_scarcity(recorder, scarce, session, other)
+            await probes.probe_scarcity(recorder, scarce, session, cast)
         with fresh_database(postgres_server) as lost, running(lost, tmp_path) as cut:
             await asyncio.to_thread(cut_off, lost)
             await probes.probe_outage(recorder, cut, session)

@@ -24,6 +24,7 @@ from tests.unit.memory_ledger import NOON
 # Keys that do not begin with tenant_id, and why.
 PLATFORM_WIDE_KEYS = {
     "tenants_name_key",  # the registry of tenants is what names them
+    "trusted_issuers_audience_key",  # a token that is meant for one tenant is never good in another
 }
 ROLES = ("ledgerx_owner", "ledgerx_api", "ledgerx_streams", "ledgerx_relay")
 
@@ -150,6 +151,7 @@ READING = Queries("ledgerx", "sql/reading.sql")
 PEOPLE = Queries("ledgerx", "sql/people.sql")
 SESSIONS = Queries("ledgerx", "sql/sessions.sql")
 TENANCY = Queries("ledgerx", "sql/tenancy.sql")
+TRUST = Queries("ledgerx", "sql/trust.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
 NOBODY = UUID(int=1)
 FEED = Queries("ledgerx", "sql/feed.sql")
@@ -190,6 +192,8 @@ def grown_tenant(shared_database: Database) -> UUID:
         (SESSIONS.lock_family, {"family_id": NOBODY}),
         (TENANCY.find_client, {"client_id": "x"}),
         (TENANCY.clients_page, {"after": "", "limit": 51}),
+        (TRUST.trust, {}),
+        (TRUST.lock_trust, {}),
         (AUDIT.audit_page, {"before": NOBODY, "limit": 51}),
         (FEED.feed, {"after": 3_500, "limit": 50, "max_bytes": 1_000}),
         (FEED.integrity, {}),

@@ -185,7 +185,7 @@ def _bounds(schema: Members) -> str:
 def _access(operation: Members) -> str:
     if not operation.get("security"):
         return "open to all"
-    scopes = [scope for one in operation["security"] for needed in one.values() for scope in needed]
+    scopes = dict.fromkeys(scope for one in operation["security"] for needed in one.values() for scope in needed)
     if not scopes:
         return "for [people](../access.md#routes) who are logged in"
     return f"with the [scope](../access.md#routes) {', '.join(f'`{scope}`' for scope in scopes)}"

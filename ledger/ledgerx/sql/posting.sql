@@ -101,8 +101,8 @@ WITH new_entries AS (
     INSERT INTO ledgerx.postings (tenant_id, seq, account_id, line, layer, amount, effective_at)
     SELECT %(tenant_id)s, batch.*
     FROM unnest(
-        %(posting_seq)b::bigint [], %(account_id)b::bigint [], %(line)b::smallint [], %(layer)b::smallint [],
-        %(amount)b::numeric [], %(posting_effective_at)b::timestamptz []
+        %(posting_seq)s::bigint [], %(account_id)s::bigint [], %(line)s::smallint [], %(layer)s::smallint [],
+        %(amount)s::numeric [], %(posting_effective_at)b::timestamptz []
     ) AS batch
 ), new_outbox AS (
     INSERT INTO ledgerx.outbox (

@@ -19,10 +19,12 @@ from ledgerx.engine import MAX_WAITING
 from ledgerx.passwords import MAX_WAITING as MAX_WAITING_PASSWORDS
 from ledgerx.roles import SCOPES, Role
 from ledgerx_api import batch
+from ledgerx_api.access import TENANT_HEADER
 from ledgerx_api.tokens import Principal
 from tests.integration.api_process import ApiProcess
 from tests.integration.reference.recorder import Recorder, Request, request, send
-from tests.integration.reference.scenario import DEPOSIT_KEY, TENANT, Cast
+from tests.integration.reference.scenario import AUDIENCE, DEPOSIT_KEY, TENANT, UNREACHABLE_ISSUER, Cast
+from tests.oidc_server import OidcIssuer
 
 QUOTA = 100
 _KEY = "Idempotency-Key"
@@ -39,13 +41,16 @@ _NOTHING = {
 }
 
 
-async def probe(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession) -> None:
+async def probe(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession, cast: Cast) -> None:
     """Record the errors of tokens, bodies, parameters and headers."""
+    outside = OidcIssuer(UNREACHABLE_ISSUER).token(aud=AUDIENCE)
     for operation, asked in recorder.first_examples():
         if asked.principal is not None:
             nobody = api.sign(Principal(asked.principal.tenant_id, "client:nobody", frozenset()))
             for token in ("", "garbage", nobody):
                 recorder.note(asked, await send(api, session, asked, token=token))
+            told = msgspec.structs.replace(asked, headers={**asked.headers, TENANT_HEADER: f"{cast.other_id}"})
+            recorder.note(asked, await send(api, session, told, token=outside))
         for spoilt in _spoilt(recorder, operation, asked):
             recorder.note(spoilt, await send(api, session, spoilt))
 
@@ -85,9 +90,9 @@ def _spoilt_headers(documented: Mapping[str, Any], given: Mapping[str, str]) -> 
         yield {**given, "Last-Event-ID": "nonsense"}
 
 
-async def probe_scarcity(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession, tenant: UUID) -> None:
-    """Record what `api` refuses that grants `QUOTA` to `tenant`, 1 to an address, and has 1 account and no stream."""
-    principal = _owner(tenant)
+async def probe_scarcity(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession, cast: Cast) -> None:
+    """Record what `api` refuses that grants `QUOTA` to a tenant, 1 to an address, and has 1 account and no stream."""
+    principal = cast.others_owner
     for number in range(2):
         account = {"code": f"account-{number}", "asset": "EUR", "type": "asset"}
         await _note(recorder, api, session, request("POST", "/v1/accounts", account, principal=principal))

@@ -22,6 +22,10 @@ from tests.integration.reference.recorder import FORM, Recorder, Request, reques
 
 TENANT = "demo"
 OWNER_EMAIL = "ada@example.com"
+# The issuers that the platform takes tokens of.
+ISSUER = "https://login.example.com/realms/main"
+UNREACHABLE_ISSUER = "http://127.0.0.1:9/nobody"
+AUDIENCE = "https://ledger.example.com/demo"
 # The number of the first transaction, behind the entries of accounts.
 DEPOSIT = 11
 DEPOSIT_KEY = "deposit-1"
@@ -30,15 +34,20 @@ _EXPIRES = "2099-12-31T23:59:59Z"
 
 
 class Cast(msgspec.Struct, frozen=True):
-    """Who acts: the tenant, the owner of it, and the credentials of its API client."""
+    """Who acts: the tenant, the owner of it, and the credentials of its API client; and another tenant."""
 
     tenant_id: UUID
+    other_id: UUID
     owner_id: UUID
     credentials: ClientCredentials
 
     @property
     def owner(self) -> Principal:
         return Principal(self.tenant_id, f"user:{self.owner_id}", SCOPES[Role.OWNER], Role.OWNER)
+
+    @property
+    def others_owner(self) -> Principal:
+        return Principal(self.other_id, f"user:{self.owner_id}", SCOPES[Role.OWNER], Role.OWNER)
 
     @property
     def service(self) -> Principal:
@@ -50,6 +59,7 @@ async def play(recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None]
     """Record all of it; `reach_head` brings the projections to the head of the journal."""
     await services(recorder, cast)
     await log_in(recorder, cast)
+    await issuers(recorder, cast)
     await accounts(recorder, cast)
     await transactions(recorder, cast)
     await holds(recorder, cast)
@@ -92,6 +102,29 @@ async def log_in(recorder: Recorder, cast: Cast) -> None:
     await recorder.refused("invalid_grant", refresh({"refresh_token": following["refresh_token"]}))
     await recorder.refused("invalid_grant", request("POST", "/v1/auth/logout", {"refresh_token": "none"}))
     await recorder.show("Who is logged in", request("GET", "/v1/users/me", principal=cast.owner))
+
+
+async def issuers(recorder: Recorder, cast: Cast) -> None:
+    """Trusting an issuer outside; the other tenant goes on trusting one that cannot be reached."""
+    trust = {
+        "issuer": ISSUER,
+        "audience": AUDIENCE,
+        "role_claim": ["realm_access", "roles"],
+        "roles": {"ledger-admins": "owner", "customers": "member"},
+    }
+    ask = partial(request, target="/v1/auth/issuer", principal=cast.owner)
+    await recorder.refused("issuer_not_allowed", ask("PUT", body={**trust, "issuer": "https://login.example.org"}))
+    await recorder.show("Trust an issuer", ask("PUT", body=trust))
+    taken = request("PUT", "/v1/auth/issuer", trust, principal=cast.others_owner)
+    await recorder.refused("issuer_taken", taken)
+    await recorder.show("The trusted issuer", ask("GET"))
+    for method, body in (("PUT", trust | {"audience": "https://ledger.example.com/b"}), ("DELETE", None)):
+        await recorder.refused("precondition_failed", ask(method, body=body, headers={"If-Match": '"9"'}))
+    await recorder.show("Trust nobody", ask("DELETE"))
+    await recorder.refused("not_found", ask("GET"))
+    await recorder.refused("not_found", ask("DELETE"))
+    unreachable = trust | {"issuer": UNREACHABLE_ISSUER}
+    await recorder.done(request("PUT", "/v1/auth/issuer", unreachable, principal=cast.others_owner))
 
 
 async def accounts(recorder: Recorder, cast: Cast) -> None:
