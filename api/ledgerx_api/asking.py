@@ -10,6 +10,7 @@ from msgspec.json import encode
 
 from ledgerx.commands import AnyCommand
 from ledgerx.engine import Engine
+from ledgerx.members import own_key
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx_api import idempotency, schemas, tracing
 from ledgerx_api.answers import JsonAnswer
@@ -31,10 +32,17 @@ def caller(request: LedgerRequest, key: str | None, *, key_required: bool) -> di
     """
     optional = key is None and not key_required
     return {
-        "idempotency_key": f"auto:{uuid_utils.uuid7()}" if optional else idempotency.parse_key(key),
+        "idempotency_key": f"auto:{uuid_utils.uuid7()}" if optional else kept_key(request.user, key),
         "actor": request.user.actor,
+        "confined_to": request.user.confined_to,
         "traceparent": tracing.traceparent(request.headers),
     }
+
+
+def kept_key(principal: Principal, header: str | None) -> str:
+    """The key that the journal keeps for that of a header. Raises `MissingIdempotencyKey`, `InvalidIdempotencyKey`."""
+    key = idempotency.parse_key(header)
+    return key if principal.confined_to is None else own_key(principal.actor, key)
 
 
 async def envelope(

@@ -105,7 +105,7 @@ class Engine:
         Raises `Overloaded` when the queue is full or the engine drains: the command was not taken.
         A `Refused` outcome with `Unavailable` means that the database did not answer in time.
         """
-        [outcome] = await self._queue(tenant_id, [command])
+        [outcome] = await self._take(tenant_id, [command]).future
         return outcome
 
     async def run_all(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
@@ -114,19 +114,26 @@ class Engine:
         Raises `Overloaded` like `run`, unless some were taken before: the rest is refused with it then.
         """
         outcomes: list[Outcome] = []
+        taken: deque[_Call] = deque()
+        rest: list[Outcome] = []
         for first in range(0, len(commands), self._max_batch):
-            chunk = commands[first : first + self._max_batch]
+            # While one chunk is decided, the next one waits its turn.
+            if len(taken) == 2:
+                outcomes += await taken.popleft().future
             try:
-                outcomes += await self._queue(tenant_id, chunk)
+                taken.append(self._take(tenant_id, commands[first : first + self._max_batch]))
             except Overloaded as error:
-                if not outcomes:
+                if not first:
                     raise
-                outcomes += [Refused(error)] * len(chunk)
-        return outcomes
+                rest = [Refused(error)] * (len(commands) - first)
+                break
+        for call in taken:
+            outcomes += await call.future
+        return outcomes + rest
 
     async def run_atomic(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
         """Decide `commands` as one batch of which all are recorded or none. Raises `Overloaded` like `run`."""
-        return await self._queue(tenant_id, commands, atomic=True)
+        return await self._take(tenant_id, commands, atomic=True).future
 
     async def try_all(
         self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool = False
@@ -142,26 +149,21 @@ class Engine:
                 max_accounts=self._max_accounts,
             )
 
-    async def _queue(
-        self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool = False
-    ) -> Sequence[Outcome]:
+    def _take(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool = False) -> _Call:
         if self._draining:
             raise Overloaded("this process is shutting down")
         if self._waiting + len(commands) > self._max_waiting:
             raise Overloaded("too many commands are waiting")
         call = _Call(commands, atomic=atomic)
         self._waiting += len(commands)
-        try:
-            lane = self._lanes.get(tenant_id)
-            if lane is None:
-                self._lanes[tenant_id] = lane = deque()
-                task = asyncio.create_task(self._run_lane(tenant_id, lane))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            lane.append(call)
-            return await call.future
-        finally:
-            self._waiting -= len(commands)
+        lane = self._lanes.get(tenant_id)
+        if lane is None:
+            self._lanes[tenant_id] = lane = deque()
+            task = asyncio.create_task(self._run_lane(tenant_id, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        lane.append(call)
+        return call
 
     async def drain(self) -> None:
         """Take nothing new and return when all that was taken is answered."""
@@ -201,7 +203,7 @@ class Engine:
             try:
                 outcomes = await self._decide(tenant_id, commands, atomic=batch[0].atomic)
             except LedgerError as error:
-                _refuse(batch, error)
+                self._refuse(batch, error)
                 return
             except psycopg.Error as error:
                 # A conflict, a time-out, or a lost connection whose commit may have happened: the head's lock and the
@@ -209,10 +211,10 @@ class Engine:
                 batch = await self._wait_for_better(batch, error)
             except Exception:  # noqa: BLE001 - a bug of ours; the callers must hear of it
                 _log.exception("batch failed", tenant=str(tenant_id), commands=len(commands))
-                _refuse(batch, LedgerError())
+                self._refuse(batch, LedgerError())
                 return
             else:
-                _answer(batch, outcomes)
+                self._answer(batch, outcomes)
                 return
 
     async def _decide(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool) -> Sequence[Outcome]:
@@ -247,21 +249,21 @@ class Engine:
         _log.warning("batch runs again", reason=_reason(error), commands=commands, error=str(error).strip())
         await asyncio.sleep(_PAUSE_S)
         now = time.monotonic()
-        _refuse([call for call in batch if call.deadline <= now], Unavailable("the database did not answer in time"))
+        late = [call for call in batch if call.deadline <= now]
+        self._refuse(late, Unavailable("the database did not answer in time"))
         return [call for call in batch if call.deadline > now]
 
+    def _refuse(self, batch: Sequence[_Call], error: LedgerError) -> None:
+        self._answer(batch, [Refused(error)] * sum(len(call.commands) for call in batch))
 
-def _answer(batch: Sequence[_Call], outcomes: Sequence[Outcome]) -> None:
-    first = 0
-    for call in batch:
-        call.answer(outcomes[first : first + len(call.commands)])
-        first += len(call.commands)
-    for kind, count in collections.Counter(map(type, outcomes)).items():
-        _OUTCOMES.labels(kind.__name__.lower()).inc(count)
-
-
-def _refuse(batch: Sequence[_Call], error: LedgerError) -> None:
-    _answer(batch, [Refused(error)] * sum(len(call.commands) for call in batch))
+    def _answer(self, batch: Sequence[_Call], outcomes: Sequence[Outcome]) -> None:
+        self._waiting -= len(outcomes)
+        first = 0
+        for call in batch:
+            call.answer(outcomes[first : first + len(call.commands)])
+            first += len(call.commands)
+        for kind, count in collections.Counter(map(type, outcomes)).items():
+            _OUTCOMES.labels(kind.__name__.lower()).inc(count)
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -66,9 +66,14 @@ def sums(posted: Any, pending_debit: Any, pending_credit: Any) -> Sums:
     return Sums(int(posted), int(pending_debit), int(pending_credit))
 
 
-async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[int]) -> list[Entry]:
-    """The entries with these numbers, rising. `connection` stands in the tenant's scope."""
-    parameters = {"tenant_id": tenant_id, "seqs": list(seqs)}
+async def read_entries(
+    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, owner: str | None = None
+) -> list[Entry]:
+    """The entries with these numbers, rising. `connection` stands in the tenant's scope.
+
+    With an `owner` they have the postings of that owner's accounts only.
+    """
+    parameters = {"tenant_id": tenant_id, "seqs": list(seqs), "owner": owner}
     entries_cursor = await connection.execute(_queries.entries, parameters, binary=True)
     postings_cursor = await connection.execute(_queries.postings, parameters, binary=True)
     postings: dict[int, list[Posting]] = {}
@@ -77,12 +82,14 @@ async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[i
     return [_entry(row, tuple(postings.get(row[0], ()))) for row in await entries_cursor.fetchall()]
 
 
-async def read_amended(connection: Connection, tenant_id: UUID, seqs: Sequence[int]) -> list[Entry]:
+async def read_amended(
+    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, owner: str | None = None
+) -> list[Entry]:
     """Like `read_entries`, with the annotations that the latest amendment of each left."""
     amended_cursor = await connection.execute(
         _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs)}, binary=True
     )
-    entries = await read_entries(connection, tenant_id, seqs)
+    entries = await read_entries(connection, tenant_id, seqs, owner=owner)
     amended = {row[0]: row[1:] for row in await amended_cursor.fetchall()}
     return [_amended(entry, amended.get(entry.seq)) for entry in entries]
 

@@ -6,6 +6,10 @@ SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(t
 -- The head as it stands, for those who only want to know what would be.
 SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
 
+-- name: members_may_post
+-- Whether members may take from their accounts; asked only where one of them wants to.
+SELECT members_may_post FROM ledgerx.tenants WHERE tenant_id = %(tenant_id)s;
+
 -- name: load_accounts
 -- The accounts with these codes, with the sums the engine keeps of the guarded ones. OFFSET 0 keeps each look-up one of
 -- the index: of tables without statistics the planner would rather read all the tenant's rows.
