@@ -42,10 +42,12 @@ from ledgerx_api.requests import WholeRequest
 from ledgerx_api.routes import (
     account_changes,
     accounts,
+    assets,
     audit,
     auth,
     balances,
     batches,
+    categories,
     clients,
     events,
     health,
@@ -53,6 +55,7 @@ from ledgerx_api.routes import (
     login,
     statements,
     summaries,
+    tenant_settings,
     transactions,
     users,
 )
@@ -138,6 +141,9 @@ def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
             *statements.routes(pool),
             *summaries.routes(pool),
             *account_changes.routes(pool, engine),
+            *assets.routes(pool, engine),
+            *categories.routes(pool, engine),
+            *tenant_settings.routes(pool, engine),
             *login.routes(
                 pool,
                 tokens,
