@@ -73,12 +73,15 @@ come in pages: ask for the next one with `next_cursor` as `cursor`. Requests tha
 stable `code`."""
 _TAGS = {
     "accounts": "What holds money: one asset each, with limits that always hold, balances, lines, statements.",
+    "assets": "What can be counted: currencies, and whatever a tenant registers.",
     "audit": "Who did what to users and clients.",
     "auth": "Tokens for services and for people.",
     "balances": "Many accounts together: aggregates, the trial balance, and summaries by period and category.",
+    "categories": "What transactions may be labelled with, where a tenant wants to be sure of it.",
     "clients": "Services that may call this API, and their secrets.",
     "events": "The journal as a feed.",
     "integrity": "Where the journal stands, and how far the projections are.",
+    "settings": "What a tenant may choose.",
     "transactions": "Money that moves: posts, holds and what becomes of them, reversals, batches.",
     "users": "People and their roles.",
 }

@@ -15,6 +15,8 @@ from psycopg import sql
 
 from ledgerx.audit import SYSTEM
 from ledgerx.database import connect
+from ledgerx.deciding.assets import MAX_ASSETS
+from ledgerx.deciding.categories import MAX_CATEGORIES
 from ledgerx.emails import parse_email
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES, Role
@@ -85,6 +87,19 @@ def project(database: Database) -> None:
         )
 
 
+async def fill_registries(database: Database, recorder: Recorder, cast: Cast) -> None:
+    """Record what is answered to a tenant that has as many assets and categories as it may have."""
+    with psycopg.connect(database.admin_url) as connection:
+        most = {"assets": MAX_ASSETS, "categories": MAX_CATEGORIES, "tenant": cast.other_id}
+        connection.execute(
+            "UPDATE ledgerx.heads SET assets = %(assets)s, categories = %(categories)s WHERE tenant_id = %(tenant)s",
+            most,
+        )
+    for path, body in (("assets", {"code": "ONE", "scale": 0}), ("categories", {"code": "one"})):
+        asked = request("POST", f"/v1/{path}", body, principal=cast.others_owner)
+        await recorder.refused(f"too_many_{path}", asked)
+
+
 async def forget_events(database: Database, recorder: Recorder, cast: Cast) -> None:
     """Record what is answered when the beginning of the feed is not kept any more."""
     with psycopg.connect(database.admin_url) as connection:
@@ -110,6 +125,7 @@ async def test_the_server_answers_as_recorded(
         recorder = Recorder(api, session, documented())
         await scenario.play(recorder, cast, reach_head=lambda: project(database))
         await forget_events(database, recorder, cast)
+        await fill_registries(database, recorder, cast)
         await probes.probe(recorder, api, session, cast)
         settings = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
         with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **settings) as scarce:

@@ -67,6 +67,9 @@ async def play(recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None]
     await batches(recorder, cast)
     await reads(recorder, cast)
     await closing(recorder, cast)
+    await assets(recorder, cast)
+    await categories(recorder, cast)
+    await settings(recorder, cast)
     reach_head()
     await events(recorder, cast)
     await people(recorder, cast)
@@ -359,6 +362,63 @@ async def closing(recorder: Recorder, cast: Cast) -> None:
     }.items():
         await recorder.refused(code, request("POST", "/v1/accounts", new | limits, principal=cast.service))
         await recorder.refused(code, request("PATCH", "/v1/accounts/bank", limits, principal=cast.service))
+
+
+async def assets(recorder: Recorder, cast: Cast) -> None:
+    """Assets of the tenant's own."""
+    ask = partial(request, principal=cast.service)
+    bitcoin = {"code": "BTC", "scale": 8, "name": "Bitcoin"}
+    await recorder.show("A crypto currency", ask("POST", "/v1/assets", bitcoin))
+    await recorder.refused("asset_exists", ask("POST", "/v1/assets", bitcoin))
+    await recorder.refused("asset_in_use", ask("POST", "/v1/assets", {"code": "EUR", "scale": 4}))
+    await recorder.done(ask("POST", "/v1/assets", {"code": "POINTS", "scale": 0}))
+    await recorder.show("Those of the tenant", ask("GET", "/v1/assets?registered=true"))
+    await recorder.show("A currency", ask("GET", "/v1/assets/EUR"))
+    await recorder.show("Another name of an asset", ask("PATCH", "/v1/assets/BTC", {"name": "Bitcoin, on chain"}))
+    vault = {"code": "vault", "asset": "BTC", "type": "asset"}
+    await recorder.done(ask("POST", "/v1/accounts", vault))
+    await recorder.refused("asset_in_use", ask("DELETE", "/v1/assets/BTC"))
+    await recorder.show("Take an asset away", ask("DELETE", "/v1/assets/POINTS"))
+    for method, body in (("PATCH", {"name": "Points"}), ("DELETE", None)):
+        await recorder.refused("precondition_failed", ask(method, "/v1/assets/BTC", body, headers={"If-Match": '"1"'}))
+        await recorder.refused("not_found", ask(method, "/v1/assets/POINTS", body))
+    await recorder.refused("not_found", ask("GET", "/v1/assets/POINTS"))
+
+
+async def categories(recorder: Recorder, cast: Cast) -> None:
+    """Categories that are registered."""
+    ask = partial(request, principal=cast.service)
+    fruit = {"code": "food:fruit", "name": "Fruit"}
+    await recorder.show("A category", ask("POST", "/v1/categories", fruit))
+    await recorder.refused("category_exists", ask("POST", "/v1/categories", fruit))
+    await recorder.done(ask("POST", "/v1/categories", {"code": "food:bread"}))
+    await recorder.show("Those below another", ask("GET", "/v1/categories?prefix=food"))
+    await recorder.show("One category", ask("GET", "/v1/categories/food:fruit"))
+    await recorder.show("Another name of it", ask("PATCH", "/v1/categories/food:fruit", {"name": "Fruit and nuts"}))
+    await recorder.show("Take a category away", ask("DELETE", "/v1/categories/food:bread"))
+    for method, body in (("PATCH", {"name": "Bread"}), ("DELETE", None)):
+        stale = ask(method, "/v1/categories/food:fruit", body, headers={"If-Match": '"1"'})
+        await recorder.refused("precondition_failed", stale)
+        await recorder.refused("not_found", ask(method, "/v1/categories/food:bread", body))
+
+
+async def settings(recorder: Recorder, cast: Cast) -> None:
+    """Strict categories, for a while."""
+    ask = partial(request, principal=cast.owner)
+    await recorder.show("What is set", ask("GET", "/v1/settings"))
+    hold = await recorder.done(post(cast, "hold-7", "1.00", "users:1:wallet", "users:2:wallet", kind="hold"))
+    strict = {"strict_categories": True}
+    await recorder.show("Strict categories", ask("PATCH", "/v1/settings", strict))
+    stale = ask("PATCH", "/v1/settings", strict, headers={"If-Match": '"1"'})
+    await recorder.refused("precondition_failed", stale)
+    unknown = {"category": "food:meat"}
+    await recorder.refused("unknown_category", post(cast, "t2", "1.00", "bank", "users:2:wallet", **unknown))
+    transaction = "/v1/transactions/{}".format
+    await recorder.refused("unknown_category", ask("PATCH", transaction(DEPOSIT), unknown))
+    for how, target in (("capture", hold["id"]), ("release", hold["id"]), ("reverse", DEPOSIT)):
+        asked = ask("POST", f"{transaction(target)}/{how}", unknown, key="unknown")
+        await recorder.refused("unknown_category", asked)
+    await recorder.done(ask("PATCH", "/v1/settings", {"strict_categories": False}))
 
 
 async def events(recorder: Recorder, cast: Cast) -> None:
