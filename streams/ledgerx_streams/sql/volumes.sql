@@ -26,14 +26,22 @@ CROSS JOIN LATERAL (
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.target_seq
     OFFSET 0
 ) AS e
-LEFT JOIN LATERAL (
-    SELECT seq, category FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.target_seq AND seq < wanted.seq AND kind = 'amend'
-    ORDER BY seq DESC
-    LIMIT 1
-) AS before ON true
+LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, wanted.target_seq, wanted.seq - 1) AS before ON true
 CROSS JOIN LATERAL (
     SELECT account_id, amount FROM ledgerx.postings
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.target_seq AND layer = 0
     OFFSET 0
 ) AS p;
+
+-- name: clear
+-- Deletes what a tenant has of volumes and dated postings.
+WITH tails AS (
+    DELETE FROM ledgerx.dated_tails WHERE tenant_id = %(tenant_id)s
+), marks AS (
+    DELETE FROM ledgerx.dated_marks WHERE tenant_id = %(tenant_id)s
+), versions AS (
+    DELETE FROM ledgerx.dated_versions WHERE tenant_id = %(tenant_id)s
+), blocks AS (
+    DELETE FROM ledgerx.dated_blocks WHERE tenant_id = %(tenant_id)s
+)
+DELETE FROM ledgerx.daily_volumes WHERE tenant_id = %(tenant_id)s;
