@@ -1,6 +1,6 @@
 """How long many tenants take that are declared at once, from the first object to the last that is ready.
 
-    KUBECONFIG=… python -m bench.tenants 1000
+    .venv/bin/python -m bench.tenants 1000
 
 Starts a PostgreSQL and an operator of its own against the API server that KUBECONFIG names, or against a control plane
 that it brings up itself, as the operator's tests do.

@@ -22,6 +22,7 @@ from ledgerx_api.schemas_trust import Trust
 from ledgerx_api.settings import ApiSettings
 from ledgerx_cli.migrate import MigrateSettings
 from ledgerx_cli.up import Servers
+from ledgerx_operator.settings import OperatorSettings
 from ledgerx_streams.app import Settings as StreamsSettings
 from ledgerx_streams.relay.settings import Settings as RelaySettings
 
@@ -33,6 +34,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "ledgerx api": ApiSettings,
     "ledgerx relay": RelaySettings,
     "ledgerx streams": StreamsSettings,
+    "ledgerx operator": OperatorSettings,
     "ledgerx migrate": MigrateSettings,
     "ledgerx up": Servers,
 }
