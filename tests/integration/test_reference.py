@@ -13,11 +13,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledgerx import sessions
 from ledgerx.audit import SYSTEM
 from ledgerx.database import connect
+from ledgerx.database import pool as database_pool
 from ledgerx.deciding.assets import MAX_ASSETS
 from ledgerx.deciding.categories import MAX_CATEGORIES
 from ledgerx.emails import parse_email
+from ledgerx.lifecycle import TenantState, set_state
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import Scope, allow_registration, create_client, create_tenant
@@ -30,7 +33,7 @@ from tests.integration.api_process import ApiProcess
 from tests.integration.conftest import fresh_database
 from tests.integration.people import PASSWORD
 from tests.integration.reference import probes, scenario
-from tests.integration.reference.recorder import Recorder, request
+from tests.integration.reference.recorder import FORM, Recorder, Request, request
 from tests.integration.reference.scenario import Cast
 
 RECORD = Path(__file__).parents[2] / "api" / "ledgerx_api" / "reference" / FILE
@@ -100,6 +103,41 @@ async def fill_registries(database: Database, recorder: Recorder, cast: Cast) ->
         await recorder.refused(f"too_many_{path}", asked)
 
 
+async def suspend_other(database: Database, cast: Cast) -> list[Request]:
+    """Suspend the other tenant, and return the ways to log in there."""
+    passwords = Passwords()
+    email = "charles@example.com"
+    async with database_pool(database.owner_url, application_name="test", max_size=2) as pool:
+        async with pool.connection() as connection:
+            client = await create_client(connection, cast.other_id, "backend", SCOPES[Role.OPERATOR])
+            await create_user(
+                connection,
+                cast.other_id,
+                email=parse_email(email),
+                role=Role.OWNER,
+                name="Charles",
+                password_hash=await passwords.hash(PASSWORD),
+                scopes=frozenset({Scope.ADMIN}),
+                author=SYSTEM,
+            )
+        session = await sessions.log_in(
+            pool, passwords, tenant="other", email=parse_email(email), password=PASSWORD, address=None, ttl_s=3600
+        )
+        async with pool.connection() as connection:
+            await set_state(connection, cast.other_id, TenantState.SUSPENDED)
+    passwords.close()
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": client.client_id,
+        "client_secret": client.client_secret,
+    }
+    return [
+        request("POST", "/v1/auth/token", form, media_type=FORM),
+        request("POST", "/v1/auth/login", {"tenant": "other", "email": email, "password": PASSWORD}),
+        request("POST", "/v1/auth/refresh", {"refresh_token": session.refresh_token}),
+    ]
+
+
 async def forget_events(database: Database, recorder: Recorder, cast: Cast) -> None:
     """Record what is answered when the beginning of the feed is not kept any more."""
     with psycopg.connect(database.admin_url) as connection:
@@ -130,6 +168,9 @@ async def test_the_server_answers_as_recorded(
         settings = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
         with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **settings) as scarce:
             await probes.probe_scarcity(recorder, scarce, session, cast)
+        logins = await suspend_other(database, cast)
+        with running(database, tmp_path) as later:
+            await probes.probe_suspension(recorder, later, session, cast, logins)
         with fresh_database(postgres_server) as lost, running(lost, tmp_path) as cut:
             await asyncio.to_thread(cut_off, lost)
             await probes.probe_outage(recorder, cut, session)

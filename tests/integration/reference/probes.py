@@ -107,6 +107,18 @@ async def probe_scarcity(recorder: Recorder, api: ApiProcess, session: aiohttp.C
             await _note(recorder, api, session, spoken)
 
 
+async def probe_suspension(
+    recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession, cast: Cast, logins: Sequence[Request]
+) -> None:
+    """Record what `api` answers for the other tenant, which is suspended, and to those who want to log in there."""
+    for _, asked in recorder.first_examples():
+        if asked.principal is not None:
+            spoken = msgspec.structs.replace(asked, principal=cast.others_owner)
+            await _note(recorder, api, session, spoken)
+    for asked in logins:
+        await _note(recorder, api, session, asked)
+
+
 async def probe_outage(recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession) -> None:
     """Record what `api` answers while no database does: first nothing for long, then that its queue is full."""
     examples = list(recorder.first_examples())
