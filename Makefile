@@ -39,7 +39,7 @@ lint: $(VENV)/.installed-dev ## Check style, types, layers, dependencies and SQL
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
-	$(BIN)/sqlfluff lint ledger streams
+	$(BIN)/sqlfluff lint ledger streams operator
 	$(UV) pip check --python $(BIN)/python
 
 chaos: $(VENV)/.installed-dev ## Kill parts of a platform under load, thirty times

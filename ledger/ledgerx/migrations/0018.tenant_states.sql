@@ -3,8 +3,8 @@
 
 SET ROLE ledgerx_owner;
 
--- `owner` says which object declares the tenant: nobody else's declaration may take it over. A purged tenant's row stays,
--- so that its id is never used again.
+-- `owner` says which object declares the tenant: nobody else's declaration may take it over. A purged tenant's row
+-- stays, so that its id is never used again.
 ALTER TABLE ledgerx.tenants
 ADD COLUMN owner text COLLATE "C",
 ADD COLUMN state text NOT NULL DEFAULT 'active',
@@ -78,8 +78,8 @@ END
 $$;
 
 -- Removes at most `most` rows of a tenant that is being deleted and returns how many; 0 when none was left and only its
--- row in the registry remains, without a name or an owner. To be called as a transaction of its own, by the owner of the
--- schema: it sets the current tenant. Tables that point at others come first.
+-- row in the registry remains, without a name or an owner. To be called as a transaction of its own, by the owner of
+-- the schema: it sets the current tenant. Tables that point at others come first.
 CREATE FUNCTION ledgerx.purge_tenant(wanted uuid, most integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
