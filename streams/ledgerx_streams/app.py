@@ -4,9 +4,10 @@ import asyncio
 import logging
 import signal
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import faust
 import msgspec
@@ -18,18 +19,29 @@ from ledgerx import database, telemetry
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
+from ledgerx.outbound import Outbound
+from ledgerx.sealing import read_sealing_keys
 from ledgerx.settings import Secret, load
+from ledgerx.webhooks import networks
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
+from ledgerx_streams.projections.entries import entries_producer, entries_projection
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
+from ledgerx_streams.webhooks.courier import Courier
+from ledgerx_streams.webhooks.dispatcher import Dispatcher
+from ledgerx_streams.webhooks.progress import Policy
+from ledgerx_streams.webhooks.store import Store
 
+# Those of rows alone.
 PROJECTIONS = (BALANCES, VOLUMES)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
+# What is under way when a worker is stopped may end within that.
+_FAREWELL_S = 5.0
 
 _log = structlog.get_logger()
 
@@ -37,12 +49,21 @@ _log = structlog.get_logger()
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`kafka` is a comma-separated list of bootstrap servers.
 
-    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
+    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others. Without
+    `sealing_keys`, a file of `ledgerx.sealing`, it leaves webhooks to others; those get `webhooks_timeout_s` seconds
+    for each attempt, `webhooks_patience_s` in all, at most `webhooks_at_once` of them at the same time, and the log of
+    attempts is kept for `webhooks_log_days`.
     """
 
     database_url: Secret
     kafka: str
     engine_database_url: Secret | None = None
+    sealing_keys: Path | None = None
+    webhooks_allow_private: bool = False
+    webhooks_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 15.0
+    webhooks_patience_s: Annotated[float, msgspec.Meta(ge=0)] = 259_200.0
+    webhooks_at_once: Annotated[int, msgspec.Meta(ge=1, le=100)] = 64
+    webhooks_log_days: Annotated[int, msgspec.Meta(ge=1)] = 30
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -76,26 +97,62 @@ async def _run(settings: Settings) -> None:
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
     )
-    async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            management.serve(settings.management_host, settings.management_port, consuming.is_set)
+        )
+        await stack.enter_async_context(pool)
         await topics.prepare(settings.kafka)
-        with tempfile.TemporaryDirectory() as directory:
-            app = build_app(settings.kafka, directory)
+        app = build_app(settings.kafka, stack.enter_context(tempfile.TemporaryDirectory()))
 
-            @app.on_rebalance_complete.connect(weak=False)
-            async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
-                _log.info("consuming", partitions=sorted(tp.partition for tp in app.consumer.assignment()))
-                consuming.set()
+        @app.on_rebalance_complete.connect(weak=False)
+        async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
+            _log.info("consuming", partitions=sorted(tp.partition for tp in app.consumer.assignment()))
+            consuming.set()
 
-            journal = raw_topic(app, TOPIC_JOURNAL)
-            dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
-            app.agent(journal, name="journal")(agent.run)
-            async with _expiring_holds(app, settings.engine_database_url):
-                try:
-                    await app.start()
-                    await app.wait_until_stopped()
-                finally:
-                    await app.stop()
+        producer = await stack.enter_async_context(entries_producer(settings.kafka))
+        wake = await stack.enter_async_context(_delivering_webhooks(settings))
+        projections = (*PROJECTIONS, entries_projection(producer, wake))
+        dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
+        agent = JournalAgent([Projector(projection, pool) for projection in projections], dead_letters)
+        app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)
+        await stack.enter_async_context(_expiring_holds(app, settings.engine_database_url))
+        try:
+            await app.start()
+            await app.wait_until_stopped()
+        finally:
+            await app.stop()
+
+
+@asynccontextmanager
+async def _delivering_webhooks(settings: Settings) -> AsyncIterator[Callable[[], None] | None]:
+    """Deliver to webhooks meanwhile, where this worker has the keys for it; yields how to tell of news."""
+    if settings.sealing_keys is None:
+        yield None
+        return
+    keys = read_sealing_keys(settings.sealing_keys)
+    # A crash of the server takes its last commits: what they were about is sent again.
+    pool = database.pool(
+        settings.database_url.reveal(), application_name="ledgerx-webhooks", max_size=_MAX_CONNECTIONS, durable=False
+    )
+    outbound = Outbound(allowed=networks(settings.webhooks_allow_private), timeout_s=settings.webhooks_timeout_s)
+    store = Store(pool)
+    courier = Courier(
+        store,
+        outbound,
+        keys,
+        timeout_s=settings.webhooks_timeout_s,
+        policy=Policy(patience_s=settings.webhooks_patience_s),
+    )
+    dispatcher = Dispatcher(store, courier, at_once=settings.webhooks_at_once, keep_days=settings.webhooks_log_days)
+    async with pool, asyncio.TaskGroup() as tasks:
+        dispatching = tasks.create_task(dispatcher.run())
+        try:
+            yield dispatcher.wake
+        finally:
+            dispatching.cancel()
+            await dispatcher.close(patience_s=_FAREWELL_S)
+            await outbound.close()
 
 
 @asynccontextmanager

@@ -13,11 +13,19 @@ from ledgerx.database import Connection
 from ledgerx.events import EntryRecord
 
 
+class TemporaryError(Exception):
+    """Something outside of the database did not work, and the same entries may be given again."""
+
+
 class Projection(msgspec.Struct, frozen=True):
-    """`write` adds consecutive entries to a tenant's rows, in the transaction that advances the head called `name`."""
+    """`write` adds consecutive entries to a tenant's rows, in the transaction that advances the head called `name`.
+
+    `committed` is called when that is done.
+    """
 
     name: str
     write: Callable[[Connection, UUID, Sequence[EntryRecord]], Awaitable[None]]
+    committed: Callable[[], None] | None = None
 
 
 def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:
