@@ -6,8 +6,8 @@ SET ROLE ledgerx_owner;
 -- The API says where to send what; the streams write how far they are. All that decides whether there is something to
 -- do is in the one row, so that no news can slip between two that write it: `next_seq` is the next entry to look at,
 -- `known_seq` the last that there is to look at, `asked` are entries to send once more out of turn (0 is a ping),
--- `retry_at` is when the entry that failed is tried again, and `due_at` when somebody has to look at the row: null while
--- there is nothing to send. A worker sends while it has the lease. Secrets are sealed by a key that is not here.
+-- `retry_at` is when the entry that failed is tried again, and `due_at` when somebody has to look at the row: null
+-- while there is nothing to send. A worker sends while it has the lease. Secrets are sealed by a key that is not here.
 CREATE TABLE ledgerx.webhook_endpoints (
     tenant_id uuid NOT NULL,
     endpoint_id uuid NOT NULL,

@@ -74,20 +74,18 @@ class Courier:
     async def turn(self, tenant_id: UUID, endpoint_id: UUID) -> None:
         """Give an endpoint its turn, unless somebody else does. Raises `psycopg.Error`."""
         lease = Lease(tenant_id, endpoint_id, uuid_utils.uuid7(), self._lease_s)
-        state = await self._store.claim(lease)
-        if state is None:
-            return
         began = time.monotonic()
         try:
-            while state is not None:
+            state = await self._store.claim(lease)
+            if state is None:
+                return
+            while state is not None and time.monotonic() - began < TURN_S:
                 state = await self._step(lease, state)
-                if time.monotonic() - began > TURN_S:
-                    break
+            await self._store.release(lease)
         except asyncio.CancelledError:
+            # After any other error the lease runs out first: what went wrong may do so again.
             await self._store.release(lease)
             raise
-        # After an error the lease runs out first: what went wrong may do so again.
-        await self._store.release(lease)
 
     async def _step(self, lease: Lease, state: State) -> State | None:
         """One event, or a stretch of the journal without any; None when there is nothing to do for now."""
