@@ -1,14 +1,8 @@
 """Workers as processes, on a real Kafka and a real database, killed at bad moments."""
 
-import asyncio
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -20,35 +14,12 @@ from ledgerx_cli.roles import Database
 from ledgerx_streams.app import PROJECTIONS
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
 from tests.integration.journals import Journal, assert_projected, ends, heads, new_journal, open_engine
+from tests.integration.worker_process import Worker, deliver, until
 
-_COMMAND = (sys.executable, "-c", "from ledgerx_streams.app import main; raise SystemExit(main())")
 _WAITING_WRITES = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'ledgerx-streams' AND wait_event_type = 'Lock'
 """
-
-
-class Worker:
-    """A running worker."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(_COMMAND, env={**os.environ, **environment}, stderr=output)
-
-    def partitions(self) -> list[int]:
-        """The partitions that it consumes."""
-        lines = [msgspec.json.decode(line) for line in self.log.read_bytes().splitlines()]
-        assignments: list[list[int]] = [line["partitions"] for line in lines if line["message"] == "consuming"]
-        return assignments[-1] if assignments else []
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def terminate(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait()
 
 
 @pytest.fixture
@@ -79,17 +50,6 @@ async def engine(database: Database) -> AsyncIterator[Engine]:
 async def producer(kafka_server: Kafka) -> AsyncIterator[AIOKafkaProducer]:
     async with AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap) as producer:
         yield producer
-
-
-async def deliver(producer: AIOKafkaProducer, journal: Journal, payloads: Iterable[bytes]) -> None:
-    for payload in payloads:
-        await producer.send(TOPIC_JOURNAL, payload, key=str(journal.tenant_id).encode())
-    await producer.flush()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - no event crosses processes
-        await asyncio.sleep(0.05)
 
 
 def projected(database: Database, *journals: Journal) -> Callable[[], bool]:
@@ -174,15 +134,16 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
         TOPIC_DEAD_LETTERS, bootstrap_servers=kafka_server.bootstrap, auto_offset_reset="earliest"
     ) as consumer:
         letters: list[tuple[bytes, str]] = []
+        names = [*(one.name for one in PROJECTIONS), "entries"]
         async for record in consumer:
             if record.key == str(journal.tenant_id).encode():
                 headers = dict(record.headers)
                 assert headers["reason"]
                 assert headers["topic"] == TOPIC_JOURNAL.encode()
                 letters.append((record.value, headers["projection"].decode()))
-            if len(letters) == len(poison) * len(PROJECTIONS):
+            if len(letters) == len(poison) * len(names):
                 break
-    assert sorted(letters) == sorted((value, one.name) for value in poison for one in PROJECTIONS)
+    assert sorted(letters) == sorted((value, name) for value in poison for name in names)
 
 
 async def test_a_worker_expires_due_holds(
