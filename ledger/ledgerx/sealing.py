@@ -66,12 +66,17 @@ class SealingKeys(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {bytes.fromhex(key.kid): AESGCM(base64url_decode(key.k)) for key in (*self.older, self.current)}
 
 
+def new_sealing_keys() -> SealingKeys:
+    """A key that nothing is sealed with yet."""
+    return SealingKeys(current=_generate())
+
+
 def write_new_sealing_keys(path: Path) -> SealingKeys:
     """Make a key and write it to `path`, readable by its owner only.
 
     Raises `FileExistsError` rather than replace keys that secrets were sealed with.
     """
-    keys = SealingKeys(current=_generate())
+    keys = new_sealing_keys()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(keys)))
