@@ -38,6 +38,7 @@ from ledgerx_api.issuers import FETCH_TIMEOUT_S, Issuer
 from ledgerx_api.outside import OutsideTokens
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.raw_json import RawJsonPlugin
+from ledgerx_api.requests import WholeRequest
 from ledgerx_api.routes import (
     account_changes,
     accounts,
@@ -153,6 +154,7 @@ def create_app(settings: ApiSettings) -> Litestar:
             psycopg.Error: problems.answer_database,
             Exception: problems.answer_bug,
         },
+        request_class=WholeRequest,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
         plugins=[RawJsonPlugin()],

@@ -13,13 +13,13 @@ import uuid_utils.compat as uuid_utils
 
 from ledgerx.errors import InvalidToken
 from ledgerx.keys import Keyset
+from ledgerx.members import USER
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 
 _ALGORITHM = "EdDSA"
 _REMEMBERED = 10_000
 _LEEWAY_S = 5
-USER = "user:"
 
 
 class Principal(msgspec.Struct, frozen=True):

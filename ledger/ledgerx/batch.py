@@ -4,9 +4,11 @@ The first statement locks the tenant's head; the loads come after it as statemen
 that locks and loads at once would read a snapshot from before the lock was won. Two round trips in all.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
@@ -19,6 +21,9 @@ from ledgerx.errors import NotFound
 from ledgerx.journal import Entry, Kind
 from ledgerx.outcomes import Outcome
 from ledgerx.state import Account, Head, KnownKey, State, Sums, Target
+
+T = TypeVar("T")
+LARGE = 1_000
 
 _queries = Queries("ledgerx", "sql/posting.sql")
 _reading = Queries("ledgerx", "sql/reading.sql")
@@ -42,7 +47,7 @@ async def run_batch(
     """
     async with tenant_scope(connection, tenant_id):
         state = await _load(connection, tenant_id, commands, _queries.lock_head, max_accounts)
-        decision = decide(state, commands, clock(), atomic=atomic)
+        decision = await _computed(len(commands), partial(decide, state, commands, clock(), atomic=atomic))
         if decision.entries:
             await _write(connection, tenant_id, state, decision, commands[0].traceparent)
     return decision.outcomes
@@ -60,7 +65,8 @@ async def try_batch(
     """What `run_batch` would come to if nobody else wrote; nothing is locked or written, and no key is looked up."""
     async with tenant_scope(connection, tenant_id, snapshot=True):
         state = await _load(connection, tenant_id, commands, _queries.look_at_head, max_accounts, keys=False)
-    return decide(state, commands, clock(), atomic=atomic).outcomes
+    decision = await _computed(len(commands), partial(decide, state, commands, clock(), atomic=atomic))
+    return decision.outcomes
 
 
 def append_parameters(
@@ -84,6 +90,11 @@ def append_parameters(
     }
 
 
+async def _computed(size: int, function: Callable[[], T]) -> T:
+    """What a pure function comes to; in a thread where it is about more than `LARGE`: the loop has others to serve."""
+    return function() if size <= LARGE else await asyncio.to_thread(function)
+
+
 async def _load(
     connection: Connection,
     tenant_id: UUID,
@@ -104,11 +115,14 @@ async def _load(
     head_cursor = await run(head_query)
     accounts_cursor = await run(_queries.load_accounts, codes=rows.codes_of(commands))
     keys_cursor = await run_for(_queries.load_keys, "keys", wanted_keys)
-    weighed_cursor = await run_for(_reading.sums, "codes", rows.weighed_codes_of(commands))
+    weighed_codes = rows.weighed_codes_of(commands)
+    weighed_cursor = await run(_reading.sums, codes=weighed_codes, owner=None) if weighed_codes else None
     versions_cursor = await run_for(_queries.load_versions, "codes", rows.versioned_codes_of(commands))
     target_accounts_cursor = await run_for(_queries.load_target_accounts, "targets", targets)
     resolutions_cursor = await run_for(_queries.load_resolutions, "targets", targets)
     reversed_cursor = await run_for(_queries.load_reversed, "targets", targets)
+    of_members = any(command.confined_to is not None for command in commands)
+    members_cursor = await run(_queries.members_may_post) if of_members else None
     target_entries = await rows.read_amended(connection, tenant_id, targets) if targets else []
 
     head_row = await head_cursor.fetchone()
@@ -134,6 +148,7 @@ async def _load(
         targets=_targets(target_entries, await _rows(resolutions_cursor), await _rows(reversed_cursor)),
         versions={row[0]: row[1] for row in await _rows(versions_cursor)},
         accounts_left=None if max_accounts is None else max_accounts - opened,
+        members_may_post=any(row[0] for row in await _rows(members_cursor)),
     )
 
 
@@ -163,7 +178,8 @@ async def _write(
         await connection.execute(query, {"tenant_id": tenant_id, **parameters})
 
     entries = decision.entries
-    await run(_queries.append, append_parameters(tenant_id, state.head.hash, entries, traceparent))
+    parameters = partial(append_parameters, tenant_id, state.head.hash, entries, traceparent)
+    await run(_queries.append, await _computed(len(entries), parameters))
     terms = rows.search_columns(entries)
     if terms["seq"]:
         await run(_queries.insert_search_terms, terms)

@@ -34,13 +34,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     `idempotency_key` is unique to the request within its tenant; callers that were given none make a random one, for
     the engine relies on it to run a command again when it cannot know the outcome. `fingerprint` tells two requests
-    with one key apart.
+    with one key apart. `confined_to` is the owner from whose accounts alone it may take, and beside whose accounts its
+    caller is told of none; None for who reaches all of the tenant.
     """
 
     idempotency_key: str
     fingerprint: bytes
     actor: str
     traceparent: str | None = None
+    confined_to: str | None = None
 
 
 class Transact(Command, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from ledgerx import commands as asked
 from ledgerx.commands import AnyCommand
-from ledgerx.deciding import accounts, transactions
+from ledgerx.deciding import accounts, members, transactions
 from ledgerx.deciding.ledger import Ledger
 from ledgerx.errors import BatchRefused, IdempotencyKeyReused, LedgerError
 from ledgerx.journal import Entry
@@ -63,13 +63,22 @@ def decide(state: State, commands: Sequence[AnyCommand], now: datetime, *, atomi
 
 
 def _run(ledger: Ledger, keys: dict[str, KnownKey], command: AnyCommand) -> Outcome:
+    outcome = _outcome(ledger, keys, command)
+    return outcome if command.confined_to is None else members.shown(ledger, command.confined_to, outcome)
+
+
+def _outcome(ledger: Ledger, keys: dict[str, KnownKey], command: AnyCommand) -> Outcome:
     known = keys.get(command.idempotency_key)
     if known is not None:
         if known.fingerprint == command.fingerprint:
             return Replayed(known.entry)
         return Refused(IdempotencyKeyReused("this idempotency key was used for a different request"))
+    handler = _HANDLERS[type(command)]
     try:
-        outcome = _HANDLERS[type(command)](ledger, command)
+        if command.confined_to is None:
+            outcome = handler(ledger, command)
+        else:
+            outcome = members.run(ledger, command, command.confined_to, handler)
     except LedgerError as error:
         return Refused(error)
     keys[command.idempotency_key] = KnownKey(command.fingerprint, outcome.entry)

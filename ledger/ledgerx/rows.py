@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from ledgerx.commands import AccountCommand, AnyCommand, CloseAccount, TargetCommand, Transact, UpdateAccount
-from ledgerx.database import Connection, Queries
+from ledgerx.database import Connection, Queries, integer_arrays
 from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting
 from ledgerx.metadata import searchable
 from ledgerx.state import Account, Sums
@@ -66,9 +66,14 @@ def sums(posted: Any, pending_debit: Any, pending_credit: Any) -> Sums:
     return Sums(int(posted), int(pending_debit), int(pending_credit))
 
 
-async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[int]) -> list[Entry]:
-    """The entries with these numbers, rising. `connection` stands in the tenant's scope."""
-    parameters = {"tenant_id": tenant_id, "seqs": list(seqs)}
+async def read_entries(
+    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, owner: str | None = None
+) -> list[Entry]:
+    """The entries with these numbers, rising. `connection` stands in the tenant's scope.
+
+    With an `owner` they have the postings of that owner's accounts only.
+    """
+    parameters = {"tenant_id": tenant_id, "seqs": list(seqs), "owner": owner}
     entries_cursor = await connection.execute(_queries.entries, parameters, binary=True)
     postings_cursor = await connection.execute(_queries.postings, parameters, binary=True)
     postings: dict[int, list[Posting]] = {}
@@ -77,12 +82,14 @@ async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[i
     return [_entry(row, tuple(postings.get(row[0], ()))) for row in await entries_cursor.fetchall()]
 
 
-async def read_amended(connection: Connection, tenant_id: UUID, seqs: Sequence[int]) -> list[Entry]:
+async def read_amended(
+    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, owner: str | None = None
+) -> list[Entry]:
     """Like `read_entries`, with the annotations that the latest amendment of each left."""
     amended_cursor = await connection.execute(
         _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs)}, binary=True
     )
-    entries = await read_entries(connection, tenant_id, seqs)
+    entries = await read_entries(connection, tenant_id, seqs, owner=owner)
     amended = {row[0]: row[1:] for row in await amended_cursor.fetchall()}
     return [_amended(entry, amended.get(entry.seq)) for entry in entries]
 
@@ -116,9 +123,9 @@ def _entry(row: Row, postings: tuple[Posting, ...]) -> Entry:
     )
 
 
-def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
-    """The columns of `append` for entries."""
-    return {
+def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any] | None]:
+    """The columns of `append` for entries; None for one that is null throughout, which `unnest` fills up likewise."""
+    columns: dict[str, list[Any]] = {
         "seq": [entry.seq for entry in entries],
         "recorded_at": [entry.recorded_at for entry in entries],
         "effective_at": [entry.effective_at for entry in entries],
@@ -136,19 +143,19 @@ def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         "expires_at": [entry.expires_at for entry in entries],
         "hash": [entry.hash for entry in entries],
     }
+    return {name: None if column.count(None) == len(column) else column for name, column in columns.items()}
 
 
-def posting_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
+def posting_columns(entries: Sequence[Entry]) -> dict[str, Any]:
     """The columns of `append` for postings."""
-    lines = [(entry, number, line) for entry in entries for number, line in enumerate(entry.postings)]
-    return {
-        "posting_seq": [entry.seq for entry, _, _ in lines],
-        "account_id": [line.account_id for _, _, line in lines],
-        "line": [number for _, number, _ in lines],
-        "layer": [line.layer.value for _, _, line in lines],
-        "amount": [line.amount for _, _, line in lines],
-        "posting_effective_at": [entry.effective_at for entry, _, _ in lines],
-    }
+    lines = [
+        (entry.seq, line.account_id, number, line.layer.value, line.amount)
+        for entry in entries
+        for number, line in enumerate(entry.postings)
+    ]
+    names = ("posting_seq", "account_id", "line", "layer", "amount")
+    dated = [entry.effective_at for entry in entries for _ in entry.postings]
+    return integer_arrays(names, lines) | {"posting_effective_at": dated if any(dated) else None}
 
 
 def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:

@@ -120,7 +120,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     `accounts`, `keys` and `targets` hold those of the batch's codes, keys and targets that exist, with the accounts of
     the targets' lines; `sums` those of all guarded accounts among them and of every account that the batch closes or
     limits; `versions`, by account id, the number of the latest transaction of every account that a condition names.
-    `accounts_left` is how many accounts the tenant may still open; None is no limit.
+    `accounts_left` is how many accounts the tenant may still open; None is no limit. `members_may_post` is whether it
+    lets members take from their accounts, loaded where a command is a member's.
     """
 
     head: Head
@@ -130,3 +131,4 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     targets: Mapping[int, Target] = {}
     versions: Mapping[int, int] = {}
     accounts_left: int | None = None
+    members_may_post: bool = False

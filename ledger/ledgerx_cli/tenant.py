@@ -14,6 +14,7 @@ from ledgerx.tenancy import (
     create_client,
     create_tenant,
     find_tenant,
+    let_members_post,
 )
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
@@ -47,6 +48,23 @@ def registration(
 ) -> None:
     """Let people register themselves as members of a tenant, or no more."""
     asyncio.run(_set_registration(owner_url(data), name, allowed=state == "open"))
+
+
+@app.command
+def members_may_post(
+    name: Annotated[str, Parameter(help="The tenant's name.")],
+    answer: Annotated[Literal["yes", "no"], Parameter(help="Whether members may take from the accounts they own.")],
+    /,
+    *,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let members of a tenant record transactions that take from their own accounts, or no more."""
+    asyncio.run(_set_members_may_post(owner_url(data), name, allowed=answer == "yes"))
+
+
+async def _set_members_may_post(url: str, name: str, *, allowed: bool) -> None:
+    async with await connect(url, application_name="ledgerx-tenant") as connection:
+        await let_members_post(connection, await find_tenant(connection, name), allowed=allowed)
 
 
 async def _set_registration(url: str, name: str, *, allowed: bool) -> None:

@@ -1,11 +1,14 @@
 """Every route of the application, called by everybody: what is too little is refused, what is foreign is not found."""
 
+import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import msgspec
 import pytest
 
 from ledgerx.audit import SYSTEM
@@ -13,13 +16,14 @@ from ledgerx.database import connect
 from ledgerx.emails import parse_email
 from ledgerx.roles import SCOPES, Role
 from ledgerx.sealing import read_sealing_keys
-from ledgerx.tenancy import ClientCredentials, Scope, create_client, read_clients
+from ledgerx.tenancy import ClientCredentials, Scope, create_client, let_members_post, read_clients
 from ledgerx.users import create_user
 from ledgerx.webhooks import Target, create_endpoint
 from ledgerx_api.tokens import Principal
 from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
-from tests.integration.ledger_client import client_of, new_tenant
+from tests.integration.ledger_client import Answer, LedgerClient, client_of, new_tenant
+from tests.integration.people import speaking_for
 from tests.routes import Route, documented_roles, documented_routes, new_app, routes_of
 
 with tempfile.TemporaryDirectory() as directory:
@@ -149,3 +153,84 @@ async def test_what_another_tenant_has_is_not_found(
     mine = await asked_by(credentials.tenant_id)
     assert mine != 404
     assert mine < 400 or mine == 409, "the stranger was refused for another reason"
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """An account and the numbers of transactions with it: holds out of it and into it, and a post into it."""
+
+    code: str
+    out: int
+    into: int
+    post: int
+
+    def masked(self, answer: Answer) -> tuple[int, str]:
+        """What was answered, without the names that were asked for."""
+        text = json.dumps(answer.body).replace(self.code, "CODE")
+        for number in (self.out, self.into, self.post):
+            text = text.replace(f"transaction {number}", "transaction NUMBER")
+        return answer.status, text
+
+
+NOTHING = Thing("nothing", 1_000_001, 1_000_002, 1_000_003)
+_PERIOD = "from=2026-01-01&to=2027-01-01"
+_TRANSACTION = "/v1/transactions/"
+# How a member asks each route that is open to members for a thing; a new one of these needs an entry here.
+MEMBER_ASKS: dict[str, Callable[[Thing], tuple[str, Any]]] = {
+    "listAccounts": lambda thing: (f"/v1/accounts?prefix={thing.code}", None),
+    "getAccount": lambda thing: (f"/v1/accounts/{thing.code}", None),
+    "getBalance": lambda thing: (f"/v1/accounts/{thing.code}/balance", None),
+    "listAccountPostings": lambda thing: (f"/v1/accounts/{thing.code}/postings", None),
+    "getStatement": lambda thing: (f"/v1/accounts/{thing.code}/statement{QUERIES['getStatement']}", None),
+    "getAggregateBalance": lambda thing: (f"/v1/balance?account={thing.code}", None),
+    "getSummary": lambda thing: (f"/v1/summary?{_PERIOD}&account={thing.code}", None),
+    "listTransactions": lambda thing: (f"/v1/transactions?account={thing.code}", None),
+    "getTransaction": lambda thing: (f"{_TRANSACTION}{thing.post}", None),
+    "createTransaction": lambda thing: (
+        "/v1/transactions",
+        {"debit": thing.code, "credit": "shop", "amount": "1"},
+    ),
+    "createTransactions": lambda thing: (
+        "/v1/transactions/batch",
+        {"transactions": [{"debit": thing.code, "credit": "shop", "amount": "1"}], "atomic": True},
+    ),
+    "captureTransaction": lambda thing: (f"{_TRANSACTION}{thing.out}/capture", {}),
+    "releaseTransaction": lambda thing: (f"{_TRANSACTION}{thing.into}/release", {}),
+    "reverseTransaction": lambda thing: (f"{_TRANSACTION}{thing.post}/reverse", {}),
+}
+
+
+async def make_thing(ledger: LedgerClient, code: str, owner: str) -> Thing:
+    """An account of `owner` with its transactions."""
+    assert (await ledger.open_account(code, min_balance="-5", owner=owner)).status == 201
+    post = await ledger.transfer(f"post {code}", "5", credit=code)
+    out = await ledger.transfer(f"out {code}", debit=code, credit="shop", kind="hold")
+    into = await ledger.transfer(f"into {code}", debit="bank", credit=code, kind="hold")
+    return Thing(code, out.body["id"], into.body["id"], post.body["id"])
+
+
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if (wanted := documented_routes()[str(route)]).scope and "member" in wanted.roles],
+    ids=str,
+)
+async def test_to_a_member_what_is_anybody_elses_is_what_is_not_there(
+    api: ApiProcess, shared_database: Database, credentials: ClientCredentials, route: Route
+) -> None:
+    member = Principal(credentials.tenant_id, f"user:{uuid4()}", SCOPES[Role.MEMBER], Role.MEMBER)
+    async with await connect(shared_database.owner_url, application_name="test") as connection:
+        await let_members_post(connection, credentials.tenant_id, allowed=True)
+    async with client_of(api.base_url, credentials) as ledger, speaking_for(api, member) as client:
+        await ledger.open_account("shop")
+        own = await make_thing(ledger, "mine", str(member.user_id))
+        foreign = await make_thing(ledger, "theirs", str(uuid4()))
+
+        async def asked(thing: Thing) -> tuple[int, str]:
+            path, body = MEMBER_ASKS[str(route.handler.operation_id)](thing)
+            key = f"ask {thing.code}" if route.method == "POST" else None
+            return thing.masked(await client.request(route.method, path, body=body, key=key))
+
+        missing = await asked(NOTHING)
+        assert await asked(foreign) == missing
+        status, shown = await asked(own)
+        assert status < 300, shown
+        assert (status, shown) != missing

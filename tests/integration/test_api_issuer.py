@@ -57,19 +57,6 @@ def site(server: OidcServer, numbers: Iterator[int]) -> OidcIssuer:
     return server.issuer(f"{next(numbers)}")
 
 
-@pytest.fixture
-async def owner(shared_database: Database) -> Person:
-    [person] = await new_people(shared_database, Role.OWNER)
-    return person
-
-
-@pytest.fixture
-async def admin(api: ApiProcess, owner: Person) -> AsyncIterator[LedgerClient]:
-    """A client that speaks for the owner."""
-    async with speaking_for(api, owner.principal) as client:
-        yield client
-
-
 def trusted(site: OidcIssuer, **fields: Any) -> dict[str, Any]:
     """What a tenant says to trust it: an audience of its own unless said."""
     return {
@@ -226,14 +213,20 @@ async def test_an_owner_from_outside_is_in_the_audit_log(
 
 
 async def test_a_token_from_outside_opens_nothing_else(
-    api: ApiProcess, owner: Person, site: OidcIssuer, trusting: str, server: OidcServer, shared_database: Database
+    api: ApiProcess,
+    owner: Person,
+    site: OidcIssuer,
+    trusting: str,
+    server: OidcServer,
+    numbers: Iterator[int],
+    shared_database: Database,
 ) -> None:
     good = site.token(aud=trusting)
     assert (await told(api, good, owner.tenant_id)) == (200, None)
     stranger = (await new_tenant(shared_database)).tenant_id
     for tenant in (stranger, uuid4(), owner.tenant.replace("/", ""), None):
         assert (await told(api, good, tenant)) == (401, "invalid_token")
-    unlisted = server.issuer("unlisted")
+    unlisted, listed = server.issuer("unlisted"), server.issuer(f"{next(numbers)}")
     for token in (
         site.token(aud="urn:other"),
         site.token(aud=None),
@@ -242,6 +235,8 @@ async def test_a_token_from_outside_opens_nothing_else(
         site.token(aud=trusting, nonce="n"),
         unlisted.token(aud=trusting),
         unlisted.token(aud=trusting, iss=site.url),
+        listed.token(aud=trusting),
+        listed.token(aud=trusting, iss=site.url),
         good[:-4] + "AAAA",
     ):
         assert (await told(api, token, owner.tenant_id)) == (401, "invalid_token")

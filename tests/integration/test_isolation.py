@@ -45,7 +45,17 @@ TABLES = (*JOURNAL, *PEOPLE, *WEBHOOKS)
 READABLE = {
     "owner": (*TABLES, "search_terms", *PROJECTED, "dated_tails"),
     "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
-    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", *WEBHOOKS, *PROJECTED, "dated_tails"),
+    "streams": (
+        "tenants",
+        "heads",
+        "accounts",
+        "entries",
+        "postings",
+        "projections",
+        *WEBHOOKS,
+        *PROJECTED,
+        "dated_tails",
+    ),
 }
 
 

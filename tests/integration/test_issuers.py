@@ -176,15 +176,22 @@ async def test_an_outage_is_bridged_with_the_keys_of_before_but_not_for_ever(
     assert await key(issuer) is before
     assert site.fetches[DISCOVERY] == 2
     clock.now += PAUSE_S
+    site.is_up = True
+    site.instead[JWKS] = (503, {}, b"")
+    site.answers.clear()
     assert await key(issuer) is before
-    await until(lambda: site.fetches[DISCOVERY] == 3)
+    assert issuer._fetching is not None
+    assert not issuer._fetching.done()
+    site.answers.set()
+    await issuer._fetching
+    assert site.fetches[DISCOVERY] == 3
     # Whether a key is new nobody can say.
     await refused(key(issuer, "new"))
     clock.now = 1_000 + AGE_S + STALE_S - 1
     assert await key(issuer) is before
     clock.now += PAUSE_S
     await refused(key(issuer))
-    site.is_up = True
+    del site.instead[JWKS]
     clock.now += PAUSE_S
     assert await key(issuer) == before
 

@@ -63,10 +63,11 @@ class Up:
     def stopped_parts(self) -> list[str]:
         return [event.part for event in self.events if isinstance(event, PartStopped)]
 
-    def post(self, path: str, **body: Any) -> tuple[int, Any]:
-        """Post members of a JSON body and return the status and the answer."""
+    def post(self, path: str, bearer: str = "", **body: Any) -> tuple[int, Any]:
+        """Post members of a JSON body and return the status and the answer; `bearer` is an access token."""
         connection = HTTPConnection(self.base_url.removeprefix("http://"))
-        connection.request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {bearer}"}
+        connection.request("POST", path, msgspec.json.encode(body), headers)
         answer = connection.getresponse()
         content = answer.read()
         connection.close()

@@ -18,8 +18,9 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class MemoryLedger:
-    def __init__(self, max_accounts: int | None = None) -> None:
+    def __init__(self, max_accounts: int | None = None, *, members_may_post: bool = False) -> None:
         self.max_accounts = max_accounts
+        self.members_may_post = members_may_post
         self.head = Head(0, genesis(TENANT), NOON)
         self.entries: list[Entry] = []
         self.accounts: dict[str, Account] = {}
@@ -77,6 +78,7 @@ class MemoryLedger:
             targets=targets,
             versions=versions,
             accounts_left=None if self.max_accounts is None else self.max_accounts - len(self.accounts),
+            members_may_post=self.members_may_post,
         )
 
     def target(self, seq: int) -> Target | None:

@@ -64,7 +64,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         except UnknownAccount as error:
             # In the path it is the resource itself that is missing.
             raise NotFound(error.detail) from None
-        record = await read_account(pool, request.user.tenant_id, command.code)
+        record = await read_account(pool, request.user.tenant_id, command.code, confined_to=None)
         return Response(schemas.account(record), headers=etag(record.account.seq))
 
     return [create_account, update_account, close_account]

@@ -9,6 +9,7 @@ from ledgerx.commands import Command, Transact
 from ledgerx.errors import (
     AccountClosed,
     AccountFrozen,
+    Forbidden,
     InsufficientFunds,
     LimitExceeded,
     NotFound,
@@ -20,6 +21,7 @@ from ledgerx.journal import (
     AccountStatus,
     Entry,
     Kind,
+    Layer,
     Posting,
     annotations_hash,
     chain,
@@ -27,6 +29,8 @@ from ledgerx.journal import (
 from ledgerx.money import from_minor
 from ledgerx.outcomes import Recorded
 from ledgerx.state import Account, Balance, Head, State, Sums, Target, balance
+
+NOT_OWN = "a member takes from its own accounts only"
 
 
 class Ledger:
@@ -45,6 +49,7 @@ class Ledger:
         self._changed_sums: dict[int, tuple[Sums, int]] = {}
         self.versions = dict(state.versions)
         self.accounts_left = state.accounts_left
+        self.members_may_post = state.members_may_post
 
     @property
     def changed_guarded_sums(self) -> dict[int, tuple[Sums, int]]:
@@ -81,12 +86,18 @@ class Ledger:
     ) -> Recorded:
         """Record a transaction. A category that `command` does not give is that of the `target`.
 
-        Raises `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`.
+        Raises `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`, and `Forbidden` where it takes from an
+        account beside those that `command` is confined to.
         """
         self._check_versions(command.if_versions)
         touched = self._touched(postings)
+        checked: Iterable[tuple[Account, Sums]] = touched.values()
+        if command.confined_to is not None:
+            self._check_takes_own(command.confined_to, postings)
+            # Who has too little is not told what others have room for.
+            checked = sorted(checked, key=lambda one: one[0].owner != command.confined_to)
         balances = {}
-        for account, sums in touched.values():
+        for account, sums in checked:
             if account.guarded:
                 after = balance(sums, account.type)
                 check_within(account, after)
@@ -150,7 +161,8 @@ class Ledger:
             target_seq=target_seq,
             expires_at=expires_at,
         )
-        entry = msgspec.structs.replace(entry, hash=chain(self.head.hash, entry))
+        # Nobody else has seen it yet.
+        msgspec.structs.force_setattr(entry, "hash", chain(self.head.hash, entry))
         self.entries.append(entry)
         self.head = Head(entry.seq, entry.hash, entry.recorded_at)
         return entry
@@ -163,6 +175,27 @@ class Ledger:
                 raise PreconditionFailed(
                     f'account "{code}" stands at version {stands}, not {version}', account=code, version=stands
                 )
+
+    def owns(self, owner: str, code: str) -> bool:
+        """Whether there is an account with this code, and it is the owner's."""
+        account = self.accounts.get(code)
+        return account is not None and account.owner == owner
+
+    def _check_takes_own(self, owner: str, postings: Iterable[Posting]) -> None:
+        """Raise `Forbidden` where others lose by `postings`: money, or what a hold promises them.
+
+        What takes a hold's credit off the pending layer has to post it in full.
+        """
+        promised: dict[int, int] = {}
+        for line in postings:
+            if self.owns(owner, line.account):
+                continue
+            if line.amount > 0 and line.layer is not Layer.PENDING_CREDIT:
+                raise Forbidden(NOT_OWN)
+            if line.layer is not Layer.PENDING_DEBIT:
+                promised[line.account_id] = promised.get(line.account_id, 0) + line.amount
+        if any(amount > 0 for amount in promised.values()):
+            raise Forbidden(NOT_OWN)
 
     def _touched(self, postings: Iterable[Posting]) -> dict[int, tuple[Account, Sums]]:
         """What the known sums of accounts among `postings` would come to.
