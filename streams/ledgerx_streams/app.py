@@ -60,8 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engine_database_url: Secret | None = None
     sealing_keys: Path | None = None
     webhooks_allow_private: bool = False
-    webhooks_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 15.0
-    webhooks_patience_s: Annotated[float, msgspec.Meta(ge=0)] = 259_200.0
+    webhooks_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 15
+    webhooks_patience_s: Annotated[float, msgspec.Meta(ge=0)] = 259_200
     webhooks_at_once: Annotated[int, msgspec.Meta(ge=1, le=100)] = 64
     webhooks_log_days: Annotated[int, msgspec.Meta(ge=1)] = 30
     management_host: str = "127.0.0.1"
