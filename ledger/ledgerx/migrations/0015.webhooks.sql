@@ -80,7 +80,11 @@ BEGIN
         EXECUTE format(
             'CREATE POLICY own_tenant ON ledgerx.%I USING (tenant_id = (SELECT ledgerx.current_tenant()))', name
         );
-        EXECUTE format('CREATE POLICY due ON ledgerx.%I FOR SELECT TO ledgerx_owner USING (true)', name);
+        -- What looks across tenants says so, as the functions below do: the owner too sees one tenant otherwise.
+        EXECUTE format(
+            'CREATE POLICY due ON ledgerx.%I FOR SELECT TO ledgerx_owner '
+            'USING ((SELECT current_setting(''ledgerx.across_tenants'', true)) = ''webhooks'')', name
+        );
     END LOOP;
 END
 $$;
@@ -103,8 +107,11 @@ GRANT INSERT ON ledgerx.audit_log TO ledgerx_streams;
 -- Endpoints that somebody has to look at and nobody does, those that answer slowly or all others: a turn for each
 -- tenant before the second one of any. Ids only.
 CREATE FUNCTION ledgerx.due_webhooks(slow boolean, most integer) RETURNS TABLE (tenant_id uuid, endpoint_id uuid)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
-BEGIN ATOMIC
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
+AS $$
+BEGIN
+    PERFORM set_config('ledgerx.across_tenants', 'webhooks', true);
+    RETURN QUERY
     SELECT d.tenant_id, d.endpoint_id
     FROM (
         SELECT e.tenant_id, e.endpoint_id, e.due_at,
@@ -115,20 +122,27 @@ BEGIN ATOMIC
     ) AS d
     ORDER BY d.turn, d.due_at
     LIMIT least(most, 1000);
-END;
+    PERFORM set_config('ledgerx.across_tenants', '', true);
+END
+$$;
 REVOKE EXECUTE ON FUNCTION ledgerx.due_webhooks (boolean, integer) FROM public;
 GRANT EXECUTE ON FUNCTION ledgerx.due_webhooks (boolean, integer) TO ledgerx_streams;
 
 -- Tenants with attempts in their log from before a moment, the oldest first.
 CREATE FUNCTION ledgerx.tenants_with_old_deliveries(before timestamptz, most integer) RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
-BEGIN ATOMIC
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
+AS $$
+BEGIN
+    PERFORM set_config('ledgerx.across_tenants', 'webhooks', true);
+    RETURN QUERY
     SELECT DISTINCT d.tenant_id
     FROM (
         SELECT o.tenant_id FROM ledgerx.webhook_deliveries AS o
         WHERE o.attempted_at < before ORDER BY o.attempted_at LIMIT least(most, 10000)
     ) AS d;
-END;
+    PERFORM set_config('ledgerx.across_tenants', '', true);
+END
+$$;
 REVOKE EXECUTE ON FUNCTION ledgerx.tenants_with_old_deliveries (timestamptz, integer) FROM public;
 GRANT EXECUTE ON FUNCTION ledgerx.tenants_with_old_deliveries (timestamptz, integer) TO ledgerx_streams;
 
@@ -136,15 +150,20 @@ GRANT EXECUTE ON FUNCTION ledgerx.tenants_with_old_deliveries (timestamptz, inte
 -- entries that are still to be looked at, and for how many seconds the one that has failed for longest has.
 CREATE FUNCTION ledgerx.webhooks_behind(failures_open integer)
 RETURNS TABLE (open_circuits bigint, entries bigint, failing_s double precision)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
-BEGIN ATOMIC
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+BEGIN
+    PERFORM set_config('ledgerx.across_tenants', 'webhooks', true);
+    RETURN QUERY
     SELECT
         count(*) FILTER (WHERE e.failures >= failures_open),
         coalesce(sum(greatest(e.known_seq - e.next_seq + 1, 0)), 0)::bigint,
         coalesce(extract(EPOCH FROM now() - min(e.tried_since)), 0)::double precision
     FROM ledgerx.webhook_endpoints AS e
     WHERE e.status = 'enabled' AND e.due_at IS NOT NULL;
-END;
+    PERFORM set_config('ledgerx.across_tenants', '', true);
+END
+$$;
 REVOKE EXECUTE ON FUNCTION ledgerx.webhooks_behind (integer) FROM public;
 GRANT EXECUTE ON FUNCTION ledgerx.webhooks_behind (integer) TO ledgerx_streams;
 
