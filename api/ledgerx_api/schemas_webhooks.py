@@ -10,7 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ledgerx import webhooks as kernel
 from ledgerx.outbound import MAX_URL_CHARACTERS
-from ledgerx.webhooks import MAX_OVERLAP_S, OVERLAP_S, Cause, Endpoint, Outcome, Reason, Status
+from ledgerx.webhook_deliveries import Cause, Outcome
+from ledgerx.webhook_deliveries import Delivery as DeliveryRecord
+from ledgerx.webhooks import MAX_OVERLAP_S, OVERLAP_S, Endpoint, Reason, Status
 from ledgerx_api.schemas import NO_NUL
 
 Url = Annotated[
@@ -155,7 +157,7 @@ def webhook_with_secret(endpoint: Endpoint, secret: str) -> WebhookWithSecret:
     return WebhookWithSecret(**_members(endpoint), secret=secret)
 
 
-def delivery(found: kernel.Delivery) -> Delivery:
+def delivery(found: DeliveryRecord) -> Delivery:
     """An attempt as the API shows it."""
     return Delivery(**{field: getattr(found, field) for field in Delivery.__struct_fields__})
 

@@ -20,23 +20,17 @@ from msgspec.structs import replace
 from ledgerx import audit
 from ledgerx.audit import Act, Author
 from ledgerx.database import Connection, Queries, tenant_scope
-from ledgerx.errors import Conflict, InvalidField, NotFound, PreconditionFailed, TooManyWebhooks, WebhookDisabled
+from ledgerx.errors import InvalidField, NotFound, PreconditionFailed, TooManyWebhooks
 from ledgerx.feed import EVENT_TYPES
 from ledgerx.outbound import Network
 from ledgerx.sealing import SealingKeys
 
 MAX_ENDPOINTS = 20
-# As many as the constraint `webhook_endpoints_asked_check` allows.
-MAX_ASKED = 1_000
 MAX_OVERLAP_S = 604_800
 OVERLAP_S = 86_400
 # From this many failures in a row an endpoint counts as down.
 FAILURES_OPEN = 5
 FIRST = UUID(int=0)
-# Comes after every attempt of the log.
-NEWEST = UUID(int=2**128 - 1)
-PING = 0
-PING_TYPE = "ledgerx.webhook.ping"
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix
 _SECRET_BYTES = 32
 _queries = Queries("ledgerx", "sql/webhooks.sql")
@@ -55,23 +49,6 @@ class Reason(StrEnum):
     REQUESTED = "requested"
     GONE = "gone"
     FAILING = "failing"
-
-
-class Outcome(StrEnum):
-    """What became of an attempt. After `FAILED` there is another one, after `DEAD` the next event's turn has come."""
-
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    DEAD = "dead"
-    GONE = "gone"
-
-
-class Cause(StrEnum):
-    """Why an attempt was made: it was the event's turn, or somebody asked for it."""
-
-    EVENT = "event"
-    REDELIVERY = "redelivery"
-    PING = "ping"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,21 +102,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return subject(self.id)
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt; `attempt` counts those of the event, `duration_ms` is until the whole answer was there."""
-
-    id: UUID
-    attempted_at: datetime
-    cause: Cause
-    sequence: int | None
-    event_type: str
-    attempt: int
-    outcome: Outcome
-    status_code: int | None
-    error: str | None
-    duration_ms: int
-
-
 def networks(allow_private: bool) -> tuple[Network, ...]:
     """Where webhooks may be besides the public internet: nowhere, or anywhere."""
     return (ip_network("0.0.0.0/0"), ip_network("::/0")) if allow_private else ()
@@ -176,18 +138,18 @@ async def create_endpoint(
         count = await (await connection.execute(_queries.count_endpoints, key)).fetchone()
         if count and count[0] >= MAX_ENDPOINTS:
             raise TooManyWebhooks(f"a tenant has at most {MAX_ENDPOINTS} webhook endpoints")
-        head = await _head(connection, tenant_id)
+        head = await read_head(connection, tenant_id)
         parameters = {
             **key,
             "url": target.url,
             "description": target.description,
             "event_types": target.event_types and list(target.event_types),
             "secret": keys.seal(secret, of=seal_context(tenant_id, key["endpoint_id"])),
-            "next_seq": _checked_start(from_sequence, head),
+            "next_seq": checked_start(from_sequence, head),
             "known_seq": head,
         }
         await connection.execute(_queries.insert_endpoint, parameters)
-        made = await _read(connection, key)
+        made = await read(connection, key)
         await audit.record(connection, tenant_id, Act.WEBHOOK_CREATED, author, made.subject, {"url": target.url})
     return made, shown
 
@@ -195,7 +157,7 @@ async def create_endpoint(
 async def read_endpoint(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint:
     """The endpoint with this id. Raises `NotFound`."""
     async with tenant_scope(connection, tenant_id, read_only=True):
-        return await _read(connection, {"tenant_id": tenant_id, "endpoint_id": endpoint_id})
+        return await read(connection, {"tenant_id": tenant_id, "endpoint_id": endpoint_id})
 
 
 async def read_endpoints(connection: Connection, tenant_id: UUID, *, after: UUID, limit: int) -> list[Endpoint]:
@@ -223,7 +185,7 @@ async def change_endpoint(
     """
     key = {"tenant_id": tenant_id, "endpoint_id": endpoint_id}
     async with tenant_scope(connection, tenant_id):
-        before = await _lock(connection, key, versions)
+        before = await lock(connection, key, versions)
         target = changes.of(before.target)
         if target == before.target:
             return before
@@ -251,7 +213,7 @@ async def change_endpoint(
             if getattr(target, field) != getattr(before.target, field)
         }
         await audit.record(connection, tenant_id, Act.WEBHOOK_CHANGED, author, before.subject, details)
-        return await _read(connection, key)
+        return await read(connection, key)
 
 
 async def delete_endpoint(
@@ -260,7 +222,7 @@ async def delete_endpoint(
     """Remove an endpoint; what is under way to it arrives. Raises `NotFound` and `PreconditionFailed`."""
     key = {"tenant_id": tenant_id, "endpoint_id": endpoint_id}
     async with tenant_scope(connection, tenant_id):
-        endpoint = await _lock(connection, key, versions)
+        endpoint = await lock(connection, key, versions)
         await connection.execute(_queries.delete_endpoint, key)
         await audit.record(connection, tenant_id, Act.WEBHOOK_DELETED, author, endpoint.subject)
 
@@ -276,90 +238,13 @@ async def rotate_secret(
     secret, shown = _new_secret()
     sealed = keys.seal(secret, of=seal_context(tenant_id, endpoint_id))
     async with tenant_scope(connection, tenant_id):
-        await _lock(connection, key, None)
+        await lock(connection, key, None)
         await connection.execute(_queries.rotate_secret, {**key, "secret": sealed, "overlap_s": overlap_s})
-        endpoint = await _read(connection, key)
+        endpoint = await read(connection, key)
         await audit.record(
             connection, tenant_id, Act.WEBHOOK_SECRET_ROTATED, author, endpoint.subject, {"overlap_s": overlap_s}
         )
     return endpoint, shown
-
-
-async def redeliver_from(
-    connection: Connection, tenant_id: UUID, endpoint_id: UUID, from_sequence: int, *, author: Author
-) -> Endpoint:
-    """Let an endpoint go on at this entry: before where it stands to get all since then once more, behind to skip.
-
-    Raises `InvalidField`, `NotFound` and `WebhookDisabled`.
-    """
-    key = {"tenant_id": tenant_id, "endpoint_id": endpoint_id}
-    async with tenant_scope(connection, tenant_id):
-        endpoint = await _lock_enabled(connection, key)
-        start = _checked_start(from_sequence, await _head(connection, tenant_id))
-        await connection.execute(_queries.restart, {**key, "from_seq": start})
-        details = {"from_sequence": start, "stood_at": endpoint.next_sequence}
-        await audit.record(connection, tenant_id, Act.WEBHOOK_REDELIVERED, author, endpoint.subject, details)
-        return await _read(connection, key)
-
-
-async def redeliver_one(
-    connection: Connection, tenant_id: UUID, endpoint_id: UUID, sequence: int, *, author: Author
-) -> Endpoint:
-    """Ask for one attempt to send an entry, before the next in turn, whatever its type.
-
-    Raises `InvalidField`, `NotFound`, `WebhookDisabled` and `Conflict` where too many are asked for.
-    """
-    key = {"tenant_id": tenant_id, "endpoint_id": endpoint_id}
-    async with tenant_scope(connection, tenant_id):
-        endpoint = await _ask(connection, key, sequence)
-        details = {"sequence": sequence}
-        await audit.record(connection, tenant_id, Act.WEBHOOK_REDELIVERED, author, endpoint.subject, details)
-        return await _read(connection, key)
-
-
-async def ping(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint:
-    """Ask for one attempt to send an event that stands for nothing.
-
-    Raises `NotFound`, `WebhookDisabled` and `Conflict` where too many are asked for.
-    """
-    key = {"tenant_id": tenant_id, "endpoint_id": endpoint_id}
-    async with tenant_scope(connection, tenant_id):
-        await _ask(connection, key, PING)
-        return await _read(connection, key)
-
-
-async def read_deliveries(
-    connection: Connection,
-    tenant_id: UUID,
-    endpoint_id: UUID,
-    *,
-    before: UUID,
-    limit: int,
-    outcome: Outcome | None = None,
-) -> list[Delivery]:
-    """At most `limit` attempts, newest first, from the newest before the attempt `before`. Raises `NotFound`."""
-    key = {"tenant_id": tenant_id, "endpoint_id": endpoint_id}
-    query = _queries.deliveries_page if outcome is None else _queries.deliveries_page_by_outcome
-    async with tenant_scope(connection, tenant_id, read_only=True):
-        cursor = await connection.execute(query, {**key, "before": before, "limit": limit, "outcome": outcome})
-        await _read(connection, key)
-    return [
-        Delivery(
-            id=delivery_id,
-            attempted_at=attempted_at,
-            cause=Cause(cause),
-            sequence=seq,
-            event_type=event_type,
-            attempt=attempt,
-            outcome=Outcome(found),
-            status_code=status_code,
-            error=error,
-            duration_ms=duration_ms,
-        )
-        for delivery_id, attempted_at, cause, seq, event_type, attempt, found, status_code, error, duration_ms in (
-            await cursor.fetchall()
-        )
-    ]
 
 
 def _new_secret() -> tuple[bytes, str]:
@@ -375,47 +260,35 @@ def _check_types(target: Target) -> None:
         raise InvalidField(f"there are no events of the type {unknown}")
 
 
-def _checked_start(from_sequence: int | None, head: int) -> int:
+def checked_start(from_sequence: int | None, head: int) -> int:
+    """Where an endpoint begins or goes on; behind the head unless said. Raises `InvalidField`."""
     if from_sequence is not None and not 1 <= from_sequence <= head + 1:
         raise InvalidField(f"the journal has {head} entries: from_sequence is 1 to {head + 1}")
     return head + 1 if from_sequence is None else from_sequence
 
 
-async def _ask(connection: Connection, key: dict[str, UUID], seq: int) -> Endpoint:
-    endpoint = await _lock_enabled(connection, key)
-    head = await _head(connection, key["tenant_id"])
-    if seq > head:
-        raise InvalidField(f"the journal has {head} entries, and so none with the number {seq}")
-    if endpoint.asked >= MAX_ASKED:
-        raise Conflict(f"{MAX_ASKED} deliveries out of turn wait already")
-    await connection.execute(_queries.ask, {**key, "seq": seq})
-    return endpoint
-
-
-async def _head(connection: Connection, tenant_id: UUID) -> int:
+async def read_head(connection: Connection, tenant_id: UUID) -> int:
+    """The number of the journal's last entry, in the tenant's scope. Raises `NotFound` for an unknown tenant."""
     row = await (await connection.execute(_queries.head, {"tenant_id": tenant_id})).fetchone()
     if row is None:
         raise NotFound("there is no such tenant")
     return int(row[0])
 
 
-async def _lock(connection: Connection, key: dict[str, UUID], versions: frozenset[int] | None) -> Endpoint:
-    """The endpoint, which nobody else changes before the transaction ends. Raises `PreconditionFailed`."""
+async def lock(connection: Connection, key: dict[str, UUID], versions: frozenset[int] | None) -> Endpoint:
+    """The endpoint, which nobody else changes before the transaction ends that `connection` is in.
+
+    Raises `NotFound` and `PreconditionFailed`.
+    """
     await connection.execute(_queries.lock_endpoint, key)
-    endpoint = await _read(connection, key)
+    endpoint = await read(connection, key)
     if versions is not None and endpoint.version not in versions:
         raise PreconditionFailed(f"the webhook is at version {endpoint.version}")
     return endpoint
 
 
-async def _lock_enabled(connection: Connection, key: dict[str, UUID]) -> Endpoint:
-    endpoint = await _lock(connection, key, None)
-    if endpoint.target.status is not Status.ENABLED:
-        raise WebhookDisabled("nothing is sent to this webhook until it is enabled")
-    return endpoint
-
-
-async def _read(connection: Connection, key: dict[str, UUID]) -> Endpoint:
+async def read(connection: Connection, key: dict[str, UUID]) -> Endpoint:
+    """The endpoint, in the tenant's scope. Raises `NotFound`."""
     row = await (await connection.execute(_queries.endpoint, key)).fetchone()
     if row is None:
         raise NotFound("there is no such webhook")

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from ledgerx.roles import Role
-from ledgerx.webhooks import MAX_ASKED, MAX_ENDPOINTS
+from ledgerx.webhook_deliveries import MAX_ASKED
+from ledgerx.webhooks import MAX_ENDPOINTS
 from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from ledgerx import database as db
-from ledgerx import sealing, webhooks
+from ledgerx import sealing, webhook_deliveries, webhooks
 from ledgerx.audit import Author
 from ledgerx.cloud_events import encode_event
 from ledgerx.database import Pool, Queries, tenant_scope
@@ -98,7 +98,7 @@ class Hook:
 
     async def log(self) -> list[tuple[int | None, str, str, int | None]]:
         """Number, cause, outcome and status of the attempts, oldest first."""
-        found = await self.do(webhooks.read_deliveries, before=webhooks.NEWEST, limit=100)
+        found = await self.do(webhook_deliveries.read_deliveries, before=webhook_deliveries.NEWEST, limit=100)
         return [(one.sequence, one.cause, one.outcome, one.status_code) for one in reversed(found)]
 
 
@@ -270,7 +270,7 @@ async def test_a_pause_is_kept_and_ends_with_a_ping_that_is_taken(
         await caught_up(other)
         assert hook.site.seqs == [7]
         assert (await hook.now()).failures == 1
-        await hook.do(webhooks.ping)
+        await hook.do(webhook_deliveries.ping)
         await until(lambda: len(hook.site.received) == 4)
         await caught_up(hook)
     _, ping, *_ = hook.site.received
@@ -300,18 +300,23 @@ async def test_what_nobody_takes_in_time_is_dead_and_can_be_sent_once_more(
         await eventually(hook.log, lambda log: (7, "event", "dead", 500) in log)
         hook.site.default = 200
         await caught_up(hook)
-        dead = await hook.do(webhooks.read_deliveries, before=webhooks.NEWEST, limit=9, outcome=webhooks.Outcome.DEAD)
+        dead = await hook.do(
+            webhook_deliveries.read_deliveries,
+            before=webhook_deliveries.NEWEST,
+            limit=9,
+            outcome=webhook_deliveries.Outcome.DEAD,
+        )
         assert [one.sequence for one in dead] == [7]
         assert dead[0].attempt > 2
         assert hook.site.seqs[-2:] == [8, 9]
 
-        await hook.do(webhooks.redeliver_one, 7, author=ADA)
+        await hook.do(webhook_deliveries.redeliver_one, 7, author=ADA)
         await caught_up(hook)
         assert hook.site.seqs[-1] == 7
         assert (await hook.log())[-1] == (7, "redelivery", "delivered", 200)
         assert (await hook.now()).next_sequence == 10
 
-        await hook.do(webhooks.redeliver_from, 7, author=ADA)
+        await hook.do(webhook_deliveries.redeliver_from, 7, author=ADA)
         await until(lambda: hook.site.seqs[-3:] == [7, 8, 9])
         await caught_up(hook)
     assert len({one.headers["webhook-id"] for one in hook.site.received}) == 3
@@ -390,7 +395,7 @@ async def test_nothing_is_sent_to_an_address_that_is_not_public(
     async with delivering(streams_pool, keys, allow_private=False):
         await tell(streams_pool, named.journal)
         await eventually(named.log, len)
-    [found] = await named.do(webhooks.read_deliveries, before=webhooks.NEWEST, limit=1)
+    [found] = await named.do(webhook_deliveries.read_deliveries, before=webhook_deliveries.NEWEST, limit=1)
     assert (found.outcome, found.status_code) == ("failed", None)
     assert "not public" in found.error
     assert receiver.site("named").received == []
@@ -420,7 +425,7 @@ async def test_an_answer_is_read_to_a_bound_and_counts_as_none_beyond_it(
     async with delivering(streams_pool, keys):
         await tell(streams_pool, hook.journal)
         await until(lambda: len(hook.site.received) > 1)
-    found = await hook.do(webhooks.read_deliveries, before=webhooks.NEWEST, limit=1)
+    found = await hook.do(webhook_deliveries.read_deliveries, before=webhook_deliveries.NEWEST, limit=1)
     assert "more than 65536 bytes" in found[0].error
 
 
@@ -517,7 +522,7 @@ async def test_without_the_key_nothing_is_sent_and_the_log_says_why(
     async with delivering(streams_pool, strange):
         await tell(streams_pool, hook.journal)
         await eventually(hook.log, len)
-    [found] = await hook.do(webhooks.read_deliveries, before=webhooks.NEWEST, limit=1)
+    [found] = await hook.do(webhook_deliveries.read_deliveries, before=webhook_deliveries.NEWEST, limit=1)
     assert found.error == "the secret cannot be opened"
     assert hook.site.received == []
     async with delivering(streams_pool, sealing.rotated(keys)):
@@ -535,7 +540,7 @@ async def test_who_is_late_does_not_undo_what_was_changed_meanwhile(
     async with delivering(streams_pool, keys, Policy(first_pause_s=3_600)):
         await tell(streams_pool, hook.journal)
         await until(lambda: hook.site.under_way)
-        await hook.do(webhooks.redeliver_from, 5, author=ADA)
+        await hook.do(webhook_deliveries.redeliver_from, 5, author=ADA)
         hook.site.open.set()
         await caught_up(hook)
         assert hook.site.seqs == [7, 5, 6, 7, 8]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledgerx.webhooks import Outcome, Reason
+from ledgerx.webhook_deliveries import Outcome
+from ledgerx.webhooks import Reason
 from ledgerx_streams.webhooks.progress import Policy, Progress, Reply, after, after_asked, pause
 
 POLICY = Policy()

@@ -8,11 +8,11 @@ from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
-from ledgerx import webhooks
+from ledgerx import webhook_deliveries
 from ledgerx.database import Pool
 from ledgerx.errors import InvalidField
 from ledgerx.tenancy import Scope
-from ledgerx.webhooks import Outcome
+from ledgerx.webhook_deliveries import Outcome
 from ledgerx_api import paging
 from ledgerx_api import schemas_webhooks as schemas
 from ledgerx_api.access import requires
@@ -36,7 +36,7 @@ def routes(pool: Pool, *, address_of: AddressOf) -> list[HTTPRouteHandler]:
     async def ping_webhook(request: Request[Principal, Any, Any], webhook_id: WebhookId) -> schemas.Webhook:
         """Have an event sent that stands for nothing, once; the deliveries tell what became of it."""
         async with pool.connection() as connection:
-            return schemas.webhook(await webhooks.ping(connection, request.user.tenant_id, webhook_id))
+            return schemas.webhook(await webhook_deliveries.ping(connection, request.user.tenant_id, webhook_id))
 
     @post(
         WEBHOOK + "/redeliver",
@@ -57,9 +57,11 @@ def routes(pool: Pool, *, address_of: AddressOf) -> list[HTTPRouteHandler]:
         tenant_id, who = request.user.tenant_id, author(request, address_of)
         async with pool.connection() as connection:
             if data.sequence is not None and data.from_sequence is None:
-                endpoint = await webhooks.redeliver_one(connection, tenant_id, webhook_id, data.sequence, author=who)
+                endpoint = await webhook_deliveries.redeliver_one(
+                    connection, tenant_id, webhook_id, data.sequence, author=who
+                )
             elif data.from_sequence is not None and data.sequence is None:
-                endpoint = await webhooks.redeliver_from(
+                endpoint = await webhook_deliveries.redeliver_from(
                     connection, tenant_id, webhook_id, data.from_sequence, author=who
                 )
             else:
@@ -76,10 +78,12 @@ def routes(pool: Pool, *, address_of: AddressOf) -> list[HTTPRouteHandler]:
     ) -> Page[schemas.Delivery]:
         """List the attempts to send to a webhook, newest first, as long as they are kept."""
         path = f"{WEBHOOKS}/{webhook_id}/deliveries"
-        here = paging.start_filtered(path, cursor, limit, _Wanted(outcome), first=webhooks.NEWEST, position=UUID)
+        here = paging.start_filtered(
+            path, cursor, limit, _Wanted(outcome), first=webhook_deliveries.NEWEST, position=UUID
+        )
         filters, position = here.position
         async with pool.connection() as connection:
-            found = await webhooks.read_deliveries(
+            found = await webhook_deliveries.read_deliveries(
                 connection,
                 request.user.tenant_id,
                 webhook_id,

@@ -18,7 +18,8 @@ from ledgerx.feed import EVENT_TYPES
 from ledgerx.journal import Entry
 from ledgerx.outbound import Outbound, OutboundError
 from ledgerx.sealing import SealBroken, SealingKeys
-from ledgerx.webhooks import PING, PING_TYPE, Cause, Outcome, seal_context
+from ledgerx.webhook_deliveries import PING, PING_TYPE, Cause, Outcome
+from ledgerx.webhooks import seal_context
 from ledgerx_streams.webhooks.progress import Policy, Reply, after, after_asked
 from ledgerx_streams.webhooks.signing import signed_headers
 from ledgerx_streams.webhooks.store import Attempt, Lease, State, Store

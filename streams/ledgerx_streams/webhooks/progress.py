@@ -10,7 +10,8 @@ from http import HTTPStatus
 import msgspec
 from msgspec.structs import replace
 
-from ledgerx.webhooks import Outcome, Reason
+from ledgerx.webhook_deliveries import Outcome
+from ledgerx.webhooks import Reason
 
 # An attempt that takes longer makes its endpoint a slow one.
 SLOW_S = 1.0

@@ -14,7 +14,8 @@ from ledgerx.database import Connection, Pool, Queries, tenant_scope
 from ledgerx.feed import EVENT_TYPES
 from ledgerx.journal import Entry
 from ledgerx.rows import read_entries
-from ledgerx.webhooks import Cause, Outcome, subject
+from ledgerx.webhook_deliveries import Cause, Outcome
+from ledgerx.webhooks import subject
 from ledgerx_streams.webhooks.progress import Progress, Reply
 
 # Entries that are looked at in one go for the next one that an endpoint wants.
