@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from standardwebhooks import WebhookVerificationError
 
 from ledgerx import database as db
@@ -282,6 +283,20 @@ async def test_a_pause_is_kept_and_ends_with_a_ping_that_is_taken(
     assert (await hook.log())[1] == (None, "ping", "delivered", 200)
 
 
+async def test_a_receiver_may_ask_for_a_longer_pause(
+    new_hook: Callable[..., Awaitable[Hook]], streams_pool: Pool, keys: SealingKeys
+) -> None:
+    hook = await new_hook()
+    hook.site.default, hook.site.headers = 429, {"Retry-After": "1200"}
+    await hook.journal.post(1)
+    async with delivering(streams_pool, keys, Policy(first_pause_s=0.001)):
+        await tell(streams_pool, hook.journal)
+        now = await eventually(hook.now, lambda now: now.retry_at)
+    assert now.retry_at is not None
+    assert now.tried_since is not None
+    assert (now.retry_at - now.tried_since).total_seconds() == 1_200
+
+
 async def test_what_nobody_takes_in_time_is_dead_and_can_be_sent_once_more(
     new_hook: Callable[..., Awaitable[Hook]], streams_pool: Pool, keys: SealingKeys, shared_database: Database
 ) -> None:
@@ -355,17 +370,25 @@ async def test_an_endpoint_that_takes_nothing_is_disabled_and_goes_on_where_it_s
     ]
 
 
+def attempts_counted(outcome: str) -> float:
+    """What the metric says of events in turn."""
+    labels = {"cause": "event", "outcome": outcome}
+    return REGISTRY.get_sample_value("ledgerx_webhook_attempts_total", labels) or 0
+
+
 async def test_410_disables_an_endpoint_at_once(
     new_hook: Callable[..., Awaitable[Hook]], streams_pool: Pool, keys: SealingKeys
 ) -> None:
     hook = await new_hook()
     hook.site.answers = [200, 410]
+    before = attempts_counted("gone")
     await hook.journal.post(5)
     async with delivering(streams_pool, keys):
         await tell(streams_pool, hook.journal)
         now = await eventually(hook.now, lambda now: now.target.status is Status.DISABLED)
         assert (now.disabled_reason, now.next_sequence) == (Reason.GONE, 8)
         assert await hook.log() == [(7, "event", "delivered", 200), (8, "event", "gone", 410)]
+        assert attempts_counted("gone") == before + 1
         await tell(streams_pool, hook.journal)
         other = await new_hook(hook.journal, from_sequence=1)
         await caught_up(other)

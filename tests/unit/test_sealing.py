@@ -7,6 +7,7 @@ import pytest
 
 from ledgerx.errors import ConfigurationError
 from ledgerx.sealing import SealBroken, SealingKeys, read_sealing_keys, rotated, write_new_sealing_keys
+from ledgerx_cli.keys import rotate_sealing
 
 
 @pytest.fixture
@@ -50,6 +51,18 @@ def test_a_file_is_private_read_as_written_and_never_replaced(tmp_path: Path, ke
     assert keys.current.k not in repr(keys)
     with pytest.raises(FileExistsError):
         write_new_sealing_keys(path)
+
+
+def test_the_command_makes_the_file_and_puts_a_new_key_before_the_others(tmp_path: Path) -> None:
+    rotate_sealing(data=tmp_path)
+    path = tmp_path / "sealing-keys.json"
+    first = read_sealing_keys(path)
+    said = rotate_sealing(keys=path, data=tmp_path / "elsewhere")
+    second = read_sealing_keys(path)
+    assert second.older == (first.current,)
+    assert second.current.kid in said
+    assert second.current.k not in said
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
