@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -40,6 +41,8 @@ PROJECTIONS = (BALANCES, VOLUMES)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
+# A look-up goes on when the attempt that it was for is given up.
+_LOOKUPS_PER_WEBHOOK = 4
 # What is under way when a worker is stopped may end within that.
 _FAREWELL_S = 5.0
 
@@ -75,6 +78,8 @@ def main() -> int:
     telemetry.configure("streams", level=settings.log_level)
     for chatty in ("aiokafka", "faust", "mode", "ledgerx_streams.faust_app"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # uvloop looks names up in four threads, which the names of a few slow name servers would take for themselves.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOKUPS_PER_WEBHOOK * settings.webhooks_at_once))
     return uvloop.run(_run_until_signalled(settings))
 
 

@@ -218,15 +218,17 @@ def grown_tenant(shared_database: Database) -> UUID:
 async def test_hot_queries_use_indexes_on_tables_without_statistics(
     shared_database: Database, grown_tenant: UUID, query: LiteralString, parameters: dict[str, Any]
 ) -> None:
-    async with (
-        await db.connect(shared_database.api_url, application_name="test") as connection,
-        tenant_scope(connection, grown_tenant),
-    ):
-        cursor = await connection.execute("EXPLAIN (FORMAT JSON) " + query, {"tenant_id": grown_tenant, **parameters})
-        [(plan,)] = await cursor.fetchall()
-    scans = list(sequential_scans(plan))
+    scans = await scans_of(shared_database.api_url, grown_tenant, query, parameters)
     # Tables of one row a tenant and those that are empty here may be read whole.
-    assert set(scans) <= {"heads", "projections", "balances", "marks"}
+    assert scans <= {"heads", "projections", "balances", "marks"}
+
+
+async def scans_of(url: str, tenant_id: UUID, query: LiteralString, parameters: dict[str, Any]) -> set[str]:
+    """The tables that a tenant's query reads from end to end."""
+    async with await db.connect(url, application_name="test") as connection, tenant_scope(connection, tenant_id):
+        cursor = await connection.execute("EXPLAIN (FORMAT JSON) " + query, {"tenant_id": tenant_id, **parameters})
+        [(plan,)] = await cursor.fetchall()
+    return set(sequential_scans(plan))
 
 
 def sequential_scans(plan: Any) -> Iterator[str]:
@@ -254,10 +256,4 @@ def sequential_scans(plan: Any) -> Iterator[str]:
 async def test_queries_of_webhooks_use_indexes(
     shared_database: Database, grown_tenant: UUID, query: LiteralString, parameters: dict[str, Any]
 ) -> None:
-    async with (
-        await db.connect(shared_database.streams_url, application_name="test") as connection,
-        tenant_scope(connection, grown_tenant),
-    ):
-        cursor = await connection.execute("EXPLAIN (FORMAT JSON) " + query, {"tenant_id": grown_tenant, **parameters})
-        [(plan,)] = await cursor.fetchall()
-    assert set(sequential_scans(plan)) <= {"heads"}
+    assert await scans_of(shared_database.streams_url, grown_tenant, query, parameters) <= {"heads"}

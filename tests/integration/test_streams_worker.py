@@ -14,7 +14,7 @@ from ledgerx_cli.roles import Database
 from ledgerx_streams.app import PROJECTIONS
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
 from tests.integration.journals import Journal, assert_projected, ends, heads, new_journal, open_engine
-from tests.integration.worker_process import Worker, deliver, until
+from tests.integration.worker_process import Worker, deliver, until, workers_with
 
 _WAITING_WRITES = """
     SELECT count(*) FROM pg_stat_activity
@@ -24,20 +24,13 @@ _WAITING_WRITES = """
 
 @pytest.fixture
 def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Iterator[Callable[[], Worker]]:
-    workers: list[Worker] = []
     environment = {
         "LEDGERX_DATABASE_URL": database.streams_url,
         "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
         "LEDGERX_KAFKA": kafka_server.bootstrap,
     }
-
-    def start() -> Worker:
-        workers.append(Worker(environment, tmp_path / f"{len(workers)}.log"))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
+    with workers_with(environment, tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from ledgerx_streams.projections.entries import NAME, entries_producer, entries_
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.topics import TOPIC_ENTRIES, prepare
 from tests.integration.journals import Journal, heads, new_journal, open_engine
-from tests.integration.worker_process import Worker, deliver, until
+from tests.integration.worker_process import Worker, deliver, until, workers_with
 from tests.webhook_receiver import Receiver, Site
 
 
@@ -37,7 +37,6 @@ def start_worker(
     database: Database, kafka_server: Kafka, tmp_path: Path, keys: SealingKeys
 ) -> Iterator[Callable[[], Worker]]:
     assert keys
-    workers: list[Worker] = []
     environment = {
         "LEDGERX_DATABASE_URL": database.streams_url,
         "LEDGERX_KAFKA": kafka_server.bootstrap,
@@ -46,14 +45,8 @@ def start_worker(
         # The lease of one that is killed has run out in four seconds.
         "LEDGERX_WEBHOOKS_TIMEOUT_S": "1",
     }
-
-    def start() -> Worker:
-        workers.append(Worker(environment, tmp_path / f"{len(workers)}.log"))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
+    with workers_with(environment, tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

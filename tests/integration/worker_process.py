@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,20 @@ class Worker:
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait()
+
+
+@contextmanager
+def workers_with(environment: dict[str, str], directory: Path) -> Iterator[Callable[[], Worker]]:
+    """Starts workers with their logs in a directory, and kills those that are left in the end."""
+    workers: list[Worker] = []
+
+    def start() -> Worker:
+        workers.append(Worker(environment, directory / f"{len(workers)}.log"))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
 
 
 async def deliver(producer: AIOKafkaProducer, journal: Journal, payloads: Iterable[bytes]) -> None:
