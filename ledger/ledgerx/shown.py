@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ledgerx.commands import Direction
-from ledgerx.journal import AccountState, AccountType, Entry, Layer
+from ledgerx.journal import AccountState, AccountType, Entry, Layer, SettingsState
 from ledgerx.money import from_minor
 from ledgerx.state import Balance as BalanceNow
 
@@ -89,6 +89,28 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool | UnsetType = UNSET
 
 
+class ChangedAsset(msgspec.Struct, frozen=True, kw_only=True):
+    """An asset as an entry of the journal left it, or took it away."""
+
+    code: str
+    scale: int
+    name: str | None
+
+
+class ChangedCategory(msgspec.Struct, frozen=True, kw_only=True):
+    """A category as an entry of the journal left it, or took it away."""
+
+    code: str
+    name: str | None
+    description: str | None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The tenant's settings. With `strict_categories` a category that is not registered is refused."""
+
+    strict_categories: bool
+
+
 def account(state: AccountState, metadata: str | None, opened_at: datetime, version: int) -> Account:
     """An account in this state."""
     return Account(
@@ -110,7 +132,7 @@ def account(state: AccountState, metadata: str | None, opened_at: datetime, vers
 def opened_account(entry: Entry) -> Account:
     """An account as its opening entry made it."""
     state = entry.change
-    if state is None:
+    if not isinstance(state, AccountState):
         raise TypeError("not an account entry")
     return account(state, entry.metadata, entry.recorded_at, entry.seq)
 
@@ -162,6 +184,11 @@ def shown_amounts(now: BalanceNow, scale: int) -> dict[str, str]:
         "pending_out": from_minor(now.pending_out, scale),
         "available": from_minor(now.available, scale),
     }
+
+
+def settings(now: SettingsState) -> Settings:
+    """The settings as clients see them."""
+    return Settings(strict_categories=now.strict_categories)
 
 
 def direction(amount: int) -> Direction:

@@ -39,6 +39,8 @@ BODIES: dict[str, Any] = {
     "reverseTransaction": {},
     "rotateWebhookSecret": {},
     "updateAccount": {"frozen": False},
+    "updateAsset": {"name": "changed"},
+    "updateCategory": {"name": "changed"},
 }
 # A query for each route that has an id in its path and needs one.
 QUERIES = {"getStatement": "?from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z"}
@@ -67,6 +69,8 @@ def some_path(route: Route) -> str:
         "webhook_id": uuid4(),
         "client_id": "nobody",
         "code": "nothing",
+        "asset_code": "NOTHING",
+        "category_code": "nothing",
         "transaction_id": 999,
     }
     return route.path.format_map(values)
@@ -125,12 +129,16 @@ async def furnish(api: ApiProcess, database: Database, credentials: ClientCreden
         webhook, _ = await create_endpoint(connection, tenant_id, target, keys=keys, author=SYSTEM)
     async with client_of(api.base_url, credentials) as ledger:
         transaction = await ledger.transfer("k")
+        for path, body in (("/v1/assets", {"code": "PTS", "scale": 0}), ("/v1/categories", {"code": "food"})):
+            assert (await ledger.request("POST", path, body=body)).status == 201
     return {
         "user_id": user.id,
         "client_id": made.client_id,
         "secret_id": secret.secret_id,
         "webhook_id": webhook.id,
         "code": "user",
+        "asset_code": "PTS",
+        "category_code": "food",
         "transaction_id": transaction.body["id"],
     }
 
