@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import faust
-import msgspec
 import psycopg
 import structlog
 import uvloop
+from msgspec import Meta
 
 from ledgerx import database, telemetry
 from ledgerx.engine import Engine
@@ -27,10 +27,13 @@ from ledgerx.webhooks import networks
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_streams.lag import Lag
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.entries import entries_producer, entries_projection
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
+from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox
 from ledgerx_streams.webhooks.courier import Courier
 from ledgerx_streams.webhooks.dispatcher import Dispatcher
 from ledgerx_streams.webhooks.progress import Policy
@@ -49,24 +52,27 @@ _FAREWELL_S = 5.0
 _log = structlog.get_logger()
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`kafka` is a comma-separated list of bootstrap servers.
+class Settings(KafkaSettings, frozen=True, kw_only=True):
+    """`engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
 
-    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others. Without
-    `sealing_keys`, a file of `ledgerx.sealing`, it leaves webhooks to others; those get `webhooks_timeout_s` seconds
-    for each attempt, `webhooks_patience_s` in all, at most `webhooks_at_once` of them at the same time, and the log of
-    attempts is kept for `webhooks_log_days`.
+    The outbox is kept for `outbox_retention_days` whole days at least, and until the slot `relay_slot`, which is that
+    of the relay or of Debezium, has confirmed it.
+
+    Without `sealing_keys`, a file of `ledgerx.sealing`, this worker leaves webhooks to others; they get
+    `webhooks_timeout_s` seconds for each attempt, `webhooks_patience_s` in all, at most `webhooks_at_once` of them at
+    the same time, and the log of attempts is kept for `webhooks_log_days`.
     """
 
     database_url: Secret
-    kafka: str
     engine_database_url: Secret | None = None
     sealing_keys: Path | None = None
     webhooks_allow_private: bool = False
-    webhooks_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 15
-    webhooks_patience_s: Annotated[float, msgspec.Meta(ge=0)] = 259_200
-    webhooks_at_once: Annotated[int, msgspec.Meta(ge=1, le=100)] = 64
-    webhooks_log_days: Annotated[int, msgspec.Meta(ge=1)] = 30
+    webhooks_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 15
+    webhooks_patience_s: Annotated[float, Meta(ge=0)] = 259_200
+    webhooks_at_once: Annotated[int, Meta(ge=1, le=100)] = 64
+    webhooks_log_days: Annotated[int, Meta(ge=1)] = 30
+    relay_slot: str = DEFAULT_SLOT
+    outbox_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -97,6 +103,7 @@ async def _run_until_signalled(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> None:
     """Return only when the worker crashed; Faust has logged the reason then."""
+    kafka = KafkaAccess(settings)
     consuming = asyncio.Event()
     # Heads and rows go back together when a crash of the server takes their last commits: the gap is then filled.
     pool = database.pool(
@@ -107,19 +114,33 @@ async def _run(settings: Settings) -> None:
             management.serve(settings.management_host, settings.management_port, consuming.is_set)
         )
         await stack.enter_async_context(pool)
-        await topics.prepare(settings.kafka)
-        app = build_app(settings.kafka, stack.enter_context(tempfile.TemporaryDirectory()))
+        await topics.prepare(kafka)
+        app = build_app(kafka, stack.enter_context(tempfile.TemporaryDirectory()))
+        lag = Lag()
 
         @app.on_rebalance_complete.connect(weak=False)
         async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
-            _log.info("consuming", partitions=sorted(tp.partition for tp in app.consumer.assignment()))
+            assignment = app.consumer.assignment()
+            _log.info("consuming", partitions=sorted(tp.partition for tp in assignment))
+            lag.assigned(assignment)
             consuming.set()
 
-        producer = await stack.enter_async_context(entries_producer(settings.kafka))
+        @app.task  # type: ignore[untyped-decorator]
+        async def measure_lag() -> NoReturn:
+            await consuming.wait()
+            await lag.measure(app.consumer)
+
+        @app.task  # type: ignore[untyped-decorator]
+        async def keep_outbox() -> NoReturn:
+            while True:
+                await tend_outbox(pool, slot=settings.relay_slot, days=settings.outbox_retention_days)
+                await asyncio.sleep(EVERY_S)
+
+        producer = await stack.enter_async_context(entries_producer(kafka))
         wake = await stack.enter_async_context(_delivering_webhooks(settings))
         projections = (*PROJECTIONS, entries_projection(producer, wake))
         dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-        agent = JournalAgent([Projector(projection, pool) for projection in projections], dead_letters)
+        agent = JournalAgent([Projector(projection, pool) for projection in projections], dead_letters, lag)
         app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)
         await stack.enter_async_context(_expiring_holds(app, settings.engine_database_url))
         try:

@@ -10,6 +10,7 @@ from faust.types import ConsumerT, TopicT
 from mode import CrashingSupervisor
 from mode.utils.queues import ThrowableQueue
 
+from ledgerx_streams.kafka_access import KafkaAccess
 from ledgerx_streams.topics import MESSAGE_MAX_BYTES
 
 # A worker that vanishes is replaced once its session ends.
@@ -21,11 +22,11 @@ _MESSAGES_BUFFERED = 32
 _FETCH_MAX_WAIT_MS = 100
 
 
-def build_app(bootstrap: str, directory: str) -> faust.App:
-    """An app that consumes from the `bootstrap` servers (comma-separated) and may write files into `directory`."""
+def build_app(kafka: KafkaAccess, directory: str) -> faust.App:
+    """An app that consumes from `kafka` and may write files into `directory`."""
     app = _App(
         "ledgerx-streams",
-        broker=";".join(f"kafka://{server.strip()}" for server in bootstrap.split(",")),
+        **kafka.faust(),
         broker_session_timeout=_SESSION_TIMEOUT_S,
         broker_heartbeat_interval=_HEARTBEAT_INTERVAL_S,
         broker_commit_interval=_COMMIT_INTERVAL_S,

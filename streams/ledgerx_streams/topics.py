@@ -7,6 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx_streams.kafka_access import KafkaAccess
 
 TOPIC_DEAD_LETTERS = "ledgerx.dead_letters"
 TOPIC_ENTRIES = "ledgerx.entries"
@@ -18,12 +19,12 @@ _POLL_S = 0.5
 _log = structlog.get_logger()
 
 
-async def prepare(bootstrap: str) -> None:
+async def prepare(kafka: KafkaAccess) -> None:
     """Wait for the broker and the journal topic, and make the topics of the entries and of the dead letters.
 
     Raises `KafkaError`.
     """
-    admin = await _connect(bootstrap)
+    admin = await _connect(kafka)
     try:
         while not (partitions := await _journal_partitions(admin)):
             _log.warning("waiting for topic", topic=TOPIC_JOURNAL)
@@ -44,9 +45,9 @@ async def prepare(bootstrap: str) -> None:
             raise error(f"{topic}: {message}")
 
 
-async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
+async def _connect(kafka: KafkaAccess) -> AIOKafkaAdminClient:
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = AIOKafkaAdminClient(**kafka.aiokafka())
         try:
             await admin.start()
         except KafkaConnectionError as error:

@@ -1,36 +1,28 @@
 """Workers as processes, on a real Kafka and a real database, killed at bad moments."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
+import aiohttp
 import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
 
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded.kafka import Kafka
+from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
 from ledgerx_streams.app import PROJECTIONS
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
-from tests.integration.journals import Journal, assert_projected, ends, heads, new_journal, open_engine
-from tests.integration.worker_process import Worker, deliver, until, workers_with
+from tests.integration.journals import assert_projected, heads, new_journal, open_engine
+from tests.integration.relaying import eventually
+from tests.integration.worker_process import StartWorker, deliver, projected, until
 
 _WAITING_WRITES = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'ledgerx-streams' AND wait_event_type = 'Lock'
 """
-
-
-@pytest.fixture
-def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Iterator[Callable[[], Worker]]:
-    environment = {
-        "LEDGERX_DATABASE_URL": database.streams_url,
-        "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
-        "LEDGERX_KAFKA": kafka_server.bootstrap,
-    }
-    with workers_with(environment, tmp_path) as start:
-        yield start
 
 
 @pytest.fixture
@@ -45,16 +37,11 @@ async def producer(kafka_server: Kafka) -> AsyncIterator[AIOKafkaProducer]:
         yield producer
 
 
-def projected(database: Database, *journals: Journal) -> Callable[[], bool]:
-    expected = ends(*journals).items()
-    return lambda: expected <= heads(database).items()
-
-
 async def test_a_worker_killed_within_a_transaction_repeats_and_misses_nothing(
     database: Database,
     engine: Engine,
     producer: AIOKafkaProducer,
-    start_worker: Callable[[], Worker],
+    start_worker: StartWorker,
 ) -> None:
     journal = await new_journal(database, engine)
     worker = start_worker()
@@ -81,7 +68,7 @@ async def test_another_worker_takes_over_from_one_that_is_killed(
     database: Database,
     engine: Engine,
     producer: AIOKafkaProducer,
-    start_worker: Callable[[], Worker],
+    start_worker: StartWorker,
 ) -> None:
     journals = [await new_journal(database, engine) for _ in range(6)]
     workers = [start_worker(), start_worker()]
@@ -107,7 +94,7 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
     engine: Engine,
     kafka_server: Kafka,
     producer: AIOKafkaProducer,
-    start_worker: Callable[[], Worker],
+    start_worker: StartWorker,
 ) -> None:
     journal, other = await new_journal(database, engine), await new_journal(database, engine)
     await journal.post(2)
@@ -139,13 +126,53 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
     assert sorted(letters) == sorted((value, name) for value in poison for name in names)
 
 
-async def test_a_worker_expires_due_holds(
-    database: Database, engine: Engine, start_worker: Callable[[], Worker]
-) -> None:
+async def test_a_worker_expires_due_holds(database: Database, engine: Engine, start_worker: StartWorker) -> None:
     journal = await new_journal(database, engine)
     await journal.hold(expires_in_s=0.5)
     worker = start_worker()
     with psycopg.connect(database.admin_url, autocommit=True) as connection:
         kinds = "SELECT kind FROM ledgerx.entries WHERE tenant_id = %s ORDER BY seq DESC LIMIT 2"
         await until(lambda: connection.execute(kinds, (journal.tenant_id,)).fetchall() == [("expire",), ("hold",)])
+    assert worker.terminate() == 0
+
+
+async def test_what_is_not_applied_yet_is_lag(
+    database: Database,
+    engine: Engine,
+    producer: AIOKafkaProducer,
+    start_worker: StartWorker,
+) -> None:
+    port = free_port()
+    worker = start_worker(LEDGERX_MANAGEMENT_PORT=str(port))
+    journal = await new_journal(database, engine)
+    await journal.post(1)
+    await deliver(producer, journal, journal.payloads())
+    await until(projected(database, journal))
+    for _ in range(3):
+        await journal.post(1)
+
+    async def lag() -> float:
+        """The messages that no projection has; -1 while that is not known."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = await answer.text()
+        found = [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "ledgerx_streams_lag_messages"
+        ]
+        assert "ledgerx_projection_freshness_seconds_bucket" in text
+        return sum(found) if found else -1
+
+    async def becomes(expected: float) -> None:
+        async def is_expected() -> bool:
+            return await lag() == expected
+
+        await eventually(is_expected)
+
+    with psycopg.connect(database.admin_url, autocommit=True) as connection, connection.transaction():
+        connection.execute("SELECT FROM ledgerx.projections FOR UPDATE")
+        await deliver(producer, journal, journal.payloads()[2:])
+        await becomes(3)
+    await becomes(0)
     assert worker.terminate() == 0

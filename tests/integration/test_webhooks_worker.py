@@ -1,6 +1,7 @@
 """From the journal's topic to the topic of entries and to receivers, by workers that are processes, and are killed."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from ledgerx.sealing import SealingKeys
 from ledgerx.webhooks import Target
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.roles import Database
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.projections.entries import NAME, entries_producer, entries_projection
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.topics import TOPIC_ENTRIES, prepare
 from tests.integration.journals import Journal, heads, new_journal, open_engine
-from tests.integration.worker_process import Worker, deliver, until, workers_with
+from tests.integration.worker_process import StartWorker, Worker, deliver, until
 from tests.webhook_receiver import Receiver, Site
 
 
@@ -33,20 +35,15 @@ def keys(tmp_path: Path) -> SealingKeys:
 
 
 @pytest.fixture
-def start_worker(
-    database: Database, kafka_server: Kafka, tmp_path: Path, keys: SealingKeys
-) -> Iterator[Callable[[], Worker]]:
+def start_deliverer(tmp_path: Path, keys: SealingKeys, start_worker: StartWorker) -> Callable[[], Worker]:
+    """Starts workers that deliver; the lease of one that is killed has run out in four seconds."""
     assert keys
-    environment = {
-        "LEDGERX_DATABASE_URL": database.streams_url,
-        "LEDGERX_KAFKA": kafka_server.bootstrap,
-        "LEDGERX_SEALING_KEYS": str(tmp_path / "sealing-keys.json"),
-        "LEDGERX_WEBHOOKS_ALLOW_PRIVATE": "true",
-        # The lease of one that is killed has run out in four seconds.
-        "LEDGERX_WEBHOOKS_TIMEOUT_S": "1",
-    }
-    with workers_with(environment, tmp_path) as start:
-        yield start
+    return partial(
+        start_worker,
+        LEDGERX_SEALING_KEYS=str(tmp_path / "sealing-keys.json"),
+        LEDGERX_WEBHOOKS_ALLOW_PRIVATE="true",
+        LEDGERX_WEBHOOKS_TIMEOUT_S="1",
+    )
 
 
 @pytest.fixture
@@ -109,11 +106,11 @@ async def test_every_event_reaches_topic_and_receivers_in_order_though_a_worker_
     producer: AIOKafkaProducer,
     receiver: Receiver,
     keys: SealingKeys,
-    start_worker: Callable[[], Worker],
+    start_deliverer: Callable[[], Worker],
 ) -> None:
     journals = [await new_journal(database, engine) for _ in range(6)]
     sites = [await hook(database, keys, journal, receiver) for journal in journals]
-    workers = [start_worker(), start_worker()]
+    workers = [start_deliverer(), start_deliverer()]
     await until(lambda: [len(worker.partitions()) for worker in workers] == [2, 2])
     for _ in range(10):
         for journal in journals:
@@ -152,12 +149,13 @@ async def test_the_head_of_entries_waits_until_they_are_kept(
     """What is published and not committed comes again, and in order; what others published does not."""
     journal = await new_journal(database, engine)
     await journal.post(2)
-    await prepare(kafka_server.bootstrap)
+    access = KafkaAccess(KafkaSettings(kafka=kafka_server.bootstrap))
+    await prepare(access)
     messages = [decode(payload) for payload in journal.payloads()]
     committed: list[int] = []
     async with (
         db.pool(database.streams_url, application_name="test", max_size=4) as pool,
-        entries_producer(kafka_server.bootstrap) as sending,
+        entries_producer(access) as sending,
     ):
         one = Projector(entries_projection(sending, lambda: committed.append(1)), pool)
         await one.apply(journal.tenant_id, messages[:1])

@@ -1,21 +1,23 @@
-"""Workers of the streams as processes that tests start and kill, and what they are given to do."""
+"""A worker of the streams as a process of its own."""
 
 import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 
 from ledgerx.events import TOPIC_JOURNAL
-from tests.integration.journals import Journal
+from ledgerx_cli.roles import Database
+from tests.integration.journals import Journal, ends, heads
 
 _COMMAND = (sys.executable, "-c", "from ledgerx_streams.app import main; raise SystemExit(main())")
+
+StartWorker = Callable[..., "Worker"]
 
 
 class Worker:
@@ -41,26 +43,17 @@ class Worker:
         return self.process.wait()
 
 
-@contextmanager
-def workers_with(environment: dict[str, str], directory: Path) -> Iterator[Callable[[], Worker]]:
-    """Starts workers with their logs in a directory, and kills those that are left in the end."""
-    workers: list[Worker] = []
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - no event crosses processes
+        await asyncio.sleep(0.05)
 
-    def start() -> Worker:
-        workers.append(Worker(environment, directory / f"{len(workers)}.log"))
-        return workers[-1]
 
-    yield start
-    for worker in workers:
-        worker.kill()
+def projected(database: Database, *journals: Journal) -> Callable[[], bool]:
+    expected = ends(*journals).items()
+    return lambda: expected <= heads(database).items()
 
 
 async def deliver(producer: AIOKafkaProducer, journal: Journal, payloads: Iterable[bytes]) -> None:
     for payload in payloads:
         await producer.send(TOPIC_JOURNAL, payload, key=str(journal.tenant_id).encode())
     await producer.flush()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - no event crosses processes
-        await asyncio.sleep(0.05)

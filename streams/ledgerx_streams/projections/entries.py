@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from ledgerx.cloud_events import MEDIA_TYPE, encode_event
 from ledgerx.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, Connection, Queries
 from ledgerx.events import EntryRecord, entry
+from ledgerx_streams.kafka_access import KafkaAccess
 from ledgerx_streams.projections import Projection, TemporaryError
 from ledgerx_streams.topics import MESSAGE_MAX_BYTES, TOPIC_ENTRIES
 
@@ -26,11 +27,9 @@ _heads = Queries("ledgerx_streams", "sql/heads.sql")
 _queries = Queries("ledgerx_streams", "sql/entries.sql")
 
 
-def entries_producer(bootstrap: str) -> AIOKafkaProducer:
+def entries_producer(kafka: KafkaAccess) -> AIOKafkaProducer:
     """A producer for `entries_projection`, which is to be started: all replicas keep what it sends, in order."""
-    return AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_request_size=MESSAGE_MAX_BYTES
-    )
+    return AIOKafkaProducer(**kafka.aiokafka(), acks="all", enable_idempotence=True, max_request_size=MESSAGE_MAX_BYTES)
 
 
 def entries_projection(producer: AIOKafkaProducer, committed: Callable[[], None] | None = None) -> Projection:
