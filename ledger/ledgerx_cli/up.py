@@ -47,8 +47,8 @@ class Servers(msgspec.Struct, frozen=True):
     """Real servers that take the place of the embedded ones.
 
     `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers. How to reach
-    those is said by the settings of every part that uses Kafka. With `LEDGERX_WEBHOOKS_ALLOW_PRIVATE` webhooks may be on
-    this machine.
+    those is said by the settings of every part that uses Kafka. With `LEDGERX_WEBHOOKS_ALLOW_PRIVATE` webhooks may be
+    on this machine.
     """
 
     database_url: Secret | None = None

@@ -21,6 +21,7 @@ from prometheus_client import Counter
 
 from ledgerx import telemetry
 from ledgerx.events import JournalMessage, decode
+from ledgerx_streams.dead_letters import explained
 from ledgerx_streams.lag import Lag
 from ledgerx_streams.projections import TemporaryError
 from ledgerx_streams.projector import Projector
@@ -112,8 +113,7 @@ class JournalAgent:
         message = event.message
         where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
         _log.error("poison message", projection=projector.name, reason=str(error), **where)
-        reason = {"projection": projector.name, "reason": f"{type(error).__name__}: {error}", **where}
-        headers = [*(message.headers or ()), *((name, str(value).encode()) for name, value in reason.items())]
+        headers = explained(message, projector.name, error)
         await (await self._dead_letters.send(key=message.key, value=message.value, headers=headers))
 
 

@@ -26,21 +26,17 @@ from ledgerx.settings import Secret, load
 from ledgerx.webhooks import networks
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.lag import Lag
-from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.entries import entries_producer, entries_projection
-from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox
 from ledgerx_streams.webhooks.courier import Courier
 from ledgerx_streams.webhooks.dispatcher import Dispatcher
 from ledgerx_streams.webhooks.progress import Policy
 from ledgerx_streams.webhooks.store import Store
-
-# Those of rows alone.
-PROJECTIONS = (BALANCES, VOLUMES)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0

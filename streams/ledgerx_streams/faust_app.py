@@ -11,7 +11,7 @@ from mode import CrashingSupervisor
 from mode.utils.queues import ThrowableQueue
 
 from ledgerx_streams.kafka_access import KafkaAccess
-from ledgerx_streams.topics import MESSAGE_MAX_BYTES
+from ledgerx_streams.topics import GROUP, MESSAGE_MAX_BYTES
 
 # A worker that vanishes is replaced once its session ends.
 _SESSION_TIMEOUT_S = 10
@@ -25,7 +25,7 @@ _FETCH_MAX_WAIT_MS = 100
 def build_app(kafka: KafkaAccess, directory: str) -> faust.App:
     """An app that consumes from `kafka` and may write files into `directory`."""
     app = _App(
-        "ledgerx-streams",
+        GROUP,
         **kafka.faust(),
         broker_session_timeout=_SESSION_TIMEOUT_S,
         broker_heartbeat_interval=_HEARTBEAT_INTERVAL_S,

@@ -9,6 +9,8 @@ from aiokafka.errors import KafkaConnectionError, NoError, TopicAlreadyExistsErr
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_streams.kafka_access import KafkaAccess
 
+# The Faust app's name and the consumer group of its workers.
+GROUP = "ledgerx-streams"
 TOPIC_DEAD_LETTERS = "ledgerx.dead_letters"
 TOPIC_ENTRIES = "ledgerx.entries"
 # What Kafka takes by default has to find room as an event, or with the reason of its death in the headers.

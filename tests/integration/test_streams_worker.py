@@ -13,7 +13,7 @@ from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
-from ledgerx_streams.app import PROJECTIONS
+from ledgerx_streams.catalog import NAMES
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
 from tests.integration.journals import assert_projected, heads, new_journal, open_engine
 from tests.integration.relaying import eventually
@@ -114,16 +114,15 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
         TOPIC_DEAD_LETTERS, bootstrap_servers=kafka_server.bootstrap, auto_offset_reset="earliest"
     ) as consumer:
         letters: list[tuple[bytes, str]] = []
-        names = [*(one.name for one in PROJECTIONS), "entries"]
         async for record in consumer:
             if record.key == str(journal.tenant_id).encode():
                 headers = dict(record.headers)
                 assert headers["reason"]
                 assert headers["topic"] == TOPIC_JOURNAL.encode()
                 letters.append((record.value, headers["projection"].decode()))
-            if len(letters) == len(poison) * len(names):
+            if len(letters) == len(poison) * len(NAMES):
                 break
-    assert sorted(letters) == sorted((value, name) for value in poison for name in names)
+    assert sorted(letters) == sorted((value, name) for value in poison for name in NAMES)
 
 
 async def test_a_worker_expires_due_holds(database: Database, engine: Engine, start_worker: StartWorker) -> None:

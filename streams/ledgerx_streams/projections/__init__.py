@@ -17,14 +17,27 @@ class TemporaryError(Exception):
     """Something outside of the database did not work, and the same entries may be given again."""
 
 
-class Projection(msgspec.Struct, frozen=True):
+class Shadow(msgspec.Struct, frozen=True):
+    """How Postgres computes a projection beside its rows.
+
+    `fill` puts what a tenant's journal comes to up to an entry into temporary tables, in transactions of its own;
+    `install` copies them to where the rows of the tenant, which are gone by then, belong.
+    """
+
+    fill: Callable[[Connection, UUID, int], Awaitable[None]]
+    install: Callable[[Connection], Awaitable[None]]
+
+
+class Projection(msgspec.Struct, frozen=True, kw_only=True):
     """`write` adds consecutive entries to a tenant's rows, in the transaction that advances the head called `name`.
 
-    `committed` is called when that is done.
+    `clear` deletes a tenant's rows, and `committed` is called when entries and head are there.
     """
 
     name: str
     write: Callable[[Connection, UUID, Sequence[EntryRecord]], Awaitable[None]]
+    clear: Callable[[Connection, UUID], Awaitable[None]]
+    shadow: Shadow | None = None
     committed: Callable[[], None] | None = None
 
 

@@ -44,7 +44,11 @@ def entries_projection(producer: AIOKafkaProducer, committed: Callable[[], None]
         await _publish(producer, tenant_id, entries)
         await connection.execute(_queries.wake, {"tenant_id": tenant_id, "seq": entries[-1].seq})
 
-    return Projection(NAME, write, committed)
+    return Projection(name=NAME, write=write, clear=_keep, committed=committed)
+
+
+async def _keep(_connection: Connection, _tenant_id: UUID) -> None:
+    """What was published stays."""
 
 
 async def _publish(producer: AIOKafkaProducer, tenant_id: UUID, entries: Sequence[EntryRecord]) -> None:
