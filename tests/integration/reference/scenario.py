@@ -453,6 +453,8 @@ async def webhooks(recorder: Recorder, cast: Cast, give_up: Callable[[str], None
     await recorder.show("A new secret", ask("POST", f"{path}/rotate-secret", {"overlap_s": 3_600}))
     for method, body in (("PATCH", {"event_types": None}), ("DELETE", None)):
         await recorder.refused("precondition_failed", ask(method, path, body, headers={"If-Match": '"1"'}))
+    await recorder.refused_at_last("conflict", ask("POST", f"{path}/ping"))
+    await recorder.refused("conflict", ask("POST", f"{path}/redeliver", {"sequence": 1}))
     await recorder.done(ask("PATCH", path, {"status": "disabled"}))
     await recorder.refused("webhook_disabled", ask("POST", f"{path}/ping"))
     await recorder.refused("webhook_disabled", ask("POST", f"{path}/redeliver", {"sequence": 1}))
