@@ -18,7 +18,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     `default_tenant`; `database_connections` bounds the pool, and so the batches in flight. Rate limits are costs in a
     window of `rate_limit_window_s` seconds. Of the limits and of `max_accounts`, 0 is none.
     `event_streams` bounds the streams that are open at the same time. Tenants may trust the `oidc_issuers`, whose
-    addresses may also be in the `oidc_networks`.
+    addresses may also be in the `oidc_networks`. Webhooks are made where there are `sealing_keys`, a file of
+    `ledgerx.sealing`, and at addresses that are not public with `webhooks_allow_private`.
     """
 
     database_url: Secret
@@ -42,4 +43,6 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     event_streams: int = 100
     oidc_issuers: str | None = None
     oidc_networks: str | None = None
+    sealing_keys: Path | None = None
+    webhooks_allow_private: bool = False
     log_level: str = "INFO"

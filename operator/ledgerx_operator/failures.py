@@ -38,9 +38,12 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, LedgerError):
         return Refusal("".join(word.title() for word in error.code.split("_")), error.detail)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return NotYet("DatabaseRefused", str(error).strip())
+        _log.warning("the database refused", error=first_line(error))
+        return NotYet("DatabaseRefused", "the database refuses it, see the operator's log")
     if isinstance(error, psycopg.OperationalError | PoolTimeout):
-        return NotYet("DatabaseUnavailable", _first_line(error))
+        # Where the database is, and who logs in, is nothing for the namespaces of tenants.
+        _log.warning("the database does not answer", error=first_line(error))
+        return NotYet("DatabaseUnavailable", "the database does not answer")
     if isinstance(error, ApiError):
         return NotYet("ClusterRefused", f"{error.status.reason}: {error.status.message}")
     if isinstance(error, HTTPError):
@@ -49,6 +52,7 @@ def failure_of(error: Exception) -> Failure:
     return NotYet("InternalError", f"{type(error).__name__}, see the operator's log")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of psycopg says in one line."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -22,7 +22,7 @@ from ledgerx.logins import role_url, set_some_passwords
 from ledgerx.migrate import ChangedMigrationError, migrate, newest_migration
 from ledgerx_operator.cluster import Cluster
 from ledgerx_operator.databases import Databases
-from ledgerx_operator.failures import NotYet, Refusal
+from ledgerx_operator.failures import NotYet, Refusal, first_line
 from ledgerx_operator.names import DATABASE_SECRETS
 from ledgerx_operator.specs import DatabaseSpec, spec_of
 
@@ -96,8 +96,11 @@ class DatabaseReconciler:
         return url
 
     async def _inspect(self, admin_url: str) -> Identity:
-        async with await connect(admin_url, application_name="ledgerx-operator") as connection:
-            row = await (await connection.execute(_queries.inspect)).fetchone()
+        try:
+            async with await connect(admin_url, application_name="ledgerx-operator") as connection:
+                row = await (await connection.execute(_queries.inspect)).fetchone()
+        except psycopg.OperationalError as error:
+            raise NotYet("DatabaseUnavailable", first_line(error)) from None
         if row is None:
             raise TypeError("a role that is logged in has a row")
         system_identifier, database_name, role, may_make_roles, may_create, wal_level = row

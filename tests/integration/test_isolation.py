@@ -18,9 +18,11 @@ from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
 from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
+from ledgerx.sealing import new_sealing_keys
 from ledgerx.tenancy import Scope
 from ledgerx.trust import Trust, set_trust
 from ledgerx.users import create_user, issue_password_token
+from ledgerx.webhooks import Target, create_endpoint
 from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
 from tests.integration.api_process import ApiProcess
@@ -36,14 +38,25 @@ PEOPLE = (
     "audit_log",
     "trusted_issuers",
 )
+WEBHOOKS = ("webhook_endpoints", "webhook_deliveries")
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 REGISTRIES = ("assets", "categories")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks", "dated_versions")
-TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE)
+TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE, *WEBHOOKS)
 READABLE = {
     "owner": (*TABLES, "search_terms", "search_heads", *PROJECTED, "dated_tails"),
     "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
-    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", *PROJECTED, "dated_tails"),
+    "streams": (
+        "tenants",
+        "heads",
+        "accounts",
+        "entries",
+        "postings",
+        "projections",
+        *WEBHOOKS,
+        *PROJECTED,
+        "dated_tails",
+    ),
 }
 
 
@@ -60,6 +73,8 @@ async def _fill(database: Database) -> UUID:
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
         await fill_people(connection, tenant_id)
+        target = Target(url="https://example.com/")
+        await create_endpoint(connection, tenant_id, target, keys=new_sealing_keys(), author=SYSTEM)
     async with (
         await db.connect(database.streams_url, application_name="test") as connection,
         tenant_scope(connection, tenant_id),
@@ -67,6 +82,13 @@ async def _fill(database: Database) -> UUID:
         key = (tenant_id,)
         await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
         await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
+        await connection.execute(
+            """
+            INSERT INTO ledgerx.webhook_deliveries
+            VALUES (%s, gen_random_uuid(), gen_random_uuid(), now(), 'event', 1, 'x', 1, 'dead', 500, NULL, 1)
+            """,
+            key,
+        )
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.daily_volumes VALUES (%s, 1, '2026-01-01', '', 1, 0, 1)", key)
         await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000)", key)

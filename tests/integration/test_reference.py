@@ -90,6 +90,19 @@ def project(database: Database) -> None:
         )
 
 
+def give_up(database: Database, cast: Cast, webhook: str) -> None:
+    """Log what the streams would have when nobody took an event for three days."""
+    with psycopg.connect(database.admin_url) as connection:
+        connection.execute(
+            """
+            INSERT INTO ledgerx.webhook_deliveries
+            VALUES
+            (%s, %s, gen_random_uuid(), now(), 'event', %s, 'ledgerx.transaction.posted', 31, 'dead', 503, NULL, 87)
+            """,
+            (cast.tenant_id, webhook, scenario.DEPOSIT),
+        )
+
+
 async def fill_registries(database: Database, recorder: Recorder, cast: Cast) -> None:
     """Record what is answered to a tenant that has as many assets and categories as it may have."""
     with psycopg.connect(database.admin_url) as connection:
@@ -161,7 +174,12 @@ async def test_the_server_answers_as_recorded(
     issuers = f"{scenario.ISSUER}, {scenario.UNREACHABLE_ISSUER}"
     with running(database, tmp_path, OIDC_ISSUERS=issuers, OIDC_NETWORKS="127.0.0.0/8") as api:
         recorder = Recorder(api, session, documented())
-        await scenario.play(recorder, cast, reach_head=lambda: project(database))
+        await scenario.play(
+            recorder,
+            cast,
+            reach_head=lambda: project(database),
+            give_up=lambda webhook: give_up(database, cast, webhook),
+        )
         await forget_events(database, recorder, cast)
         await fill_registries(database, recorder, cast)
         await probes.probe(recorder, api, session, cast)

@@ -160,6 +160,16 @@ def ledger_tenant(namespace: str, name: str = "shop", **spec: Any) -> dict[str, 
     return {"apiVersion": "ledgerx.io/v1alpha1", "kind": "LedgerTenant", "metadata": metadata, "spec": spec}
 
 
+def ledger_client(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
+    """A LedgerClient of the tenant `shop` that reads, unless `spec` says otherwise."""
+    return {
+        "apiVersion": "ledgerx.io/v1alpha1",
+        "kind": "LedgerClient",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"tenantRef": {"name": "shop"}, "scopes": ["ledger:read"], **spec},
+    }
+
+
 def admin_secret(namespace: str, name: str, url: str) -> dict[str, Any]:
     """The Secret that a LedgerDatabase of this name refers to."""
     data = {"uri": base64.b64encode(url.encode()).decode()}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.operator.kube import CRDS, EXAMPLES, Kube, KubeError, objects
-from tests.operator.operator_process import ledger_database, ledger_tenant
+from tests.operator.operator_process import ledger_client, ledger_database, ledger_tenant
 
 AUTH = {"issuer": "https://login.example.com", "audience": "a", "roleClaim": ["roles"], "roles": {"x": "member"}}
 ID = "0199d9e0-0000-7000-8000-000000000001"
@@ -138,21 +138,17 @@ def test_a_selector_that_is_none_is_refused(kube: Kube, namespace: str, expressi
 
 
 def test_a_client_names_its_tenant_once_and_has_known_scopes(kube: Kube, namespace: str) -> None:
-    client: dict[str, Any] = {
-        "apiVersion": "ledgerx.io/v1alpha1",
-        "kind": "LedgerClient",
-        "metadata": {"name": "checkout", "namespace": namespace},
-        "spec": {"tenantRef": {"name": "shop"}, "scopes": ["ledger:read"]},
-    }
-    kube.apply(client)
-    for spec in (
-        client["spec"] | {"scopes": []},
-        client["spec"] | {"scopes": ["root"]},
-        client["spec"] | {"scopes": ["admin", "admin"]},
-        client["spec"] | {"tenantRef": {"name": "other"}},
-    ):
+    kube.apply(ledger_client(namespace, "checkout"))
+    wrong: list[dict[str, Any]] = [
+        {"scopes": []},
+        {"scopes": ["root"]},
+        {"scopes": ["admin", "admin"]},
+        {"tenantRef": {"name": "other"}},
+        {"secretName": "later"},
+    ]
+    for spec in wrong:
         with pytest.raises(KubeError):
-            kube.apply(client | {"spec": spec})
+            kube.apply(ledger_client(namespace, "checkout", **spec))
 
 
 def test_removing_the_chart_keeps_what_was_declared() -> None:

@@ -28,6 +28,7 @@ from tests.operator.operator_process import (
     OperatorProcess,
     admin_secret,
     bring_database,
+    ledger_client,
     ledger_database,
     ledger_tenant,
     new_database,
@@ -410,13 +411,7 @@ def test_a_secret_of_somebody_else_is_left_alone(kube: Kube, operator: OperatorP
 async def test_a_client_is_a_secret_of_its_own_and_ends_with_its_object(
     kube: Kube, operator: OperatorProcess, api: ApiProcess, namespace: str
 ) -> None:
-    client: dict[str, Any] = {
-        "apiVersion": "ledgerx.io/v1alpha1",
-        "kind": "LedgerClient",
-        "metadata": {"name": "reports", "namespace": namespace},
-        "spec": {"tenantRef": {"name": "shop"}, "scopes": ["ledger:read"]},
-    }
-    kube.apply(client)
+    kube.apply(ledger_client(namespace, "reports"))
     refused(kube, namespace, "reports", "TenantNotReady", "LedgerClient")
     kube.apply(ledger_tenant(namespace))
     ready(kube, "LedgerTenant", namespace, "shop")
@@ -427,7 +422,7 @@ async def test_a_client_is_a_secret_of_its_own_and_ends_with_its_object(
     async with client_of_existing(api, secret) as reader:
         assert (await reader.get("/v1/accounts")).status == 200
         assert (await reader.open_account("a")).told == (403, "forbidden")
-    kube.apply(client | {"spec": client["spec"] | {"scopes": ["ledger:read", "ledger:write"]}})
+    kube.apply(ledger_client(namespace, "reports", scopes=["ledger:read", "ledger:write"]))
     ready(kube, "LedgerClient", namespace, "reports")
     async with client_of_existing(api, secret) as writer:
         assert (await writer.open_account("a")).status == 201

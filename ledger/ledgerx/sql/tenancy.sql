@@ -13,7 +13,7 @@ SELECT tenant_id FROM ledgerx.tenants WHERE name = %(name)s;
 
 -- name: tenants
 -- The registry, by name; only the owner of the schema sees it whole.
-SELECT tenant_id, name, created_at FROM ledgerx.tenants ORDER BY name;
+SELECT tenant_id, name, created_at FROM ledgerx.tenants WHERE state <> 'purged' ORDER BY name;
 
 -- name: tenant_named
 -- A tenant's id by its name, for who has no token yet.
