@@ -20,7 +20,7 @@ from ledgerx_cli.supervisor import Supervisor
 from tests.operator.kube import CRDS, ROOT, Kube, condition, eventually, objects
 from tests.operator.operator_process import OperatorProcess, new_database
 
-CLUSTER = Path(os.environ.get("LEDGERX_CLUSTER", ROOT / "../shared/kube/cluster"))
+CLUSTER = ROOT / os.environ.get("LEDGERX_CLUSTER", "../shared/kube/cluster")
 NO_CLUSTER = (
     f"there is no cluster: set KUBECONFIG to one (its API server is enough), or LEDGERX_CLUSTER to a program that "
     f"brings one up; {CLUSTER} does not exist"
