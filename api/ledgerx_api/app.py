@@ -19,13 +19,16 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Scope
 
 from ledgerx import __version__, database
+from ledgerx.download_links import DownloadLinks
 from ledgerx.engine import Engine
 from ledgerx.errors import LedgerError
+from ledgerx.export_files import ExportFiles
 from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
 from ledgerx_api import access, addresses, metrics, problems, tracing
+from ledgerx_api.downloads import Downloads
 from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.rate_limits import RateLimiter
@@ -39,6 +42,7 @@ from ledgerx_api.routes import (
     batches,
     clients,
     events,
+    exports,
     health,
     login,
     statements,
@@ -56,7 +60,7 @@ _PARTITIONS_WAIT_S = 5
 
 
 def create_app(settings: ApiSettings) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keyset cannot be read.
+    """The application. Raises `ConfigurationError` when the keyset or the storage of exports cannot be used.
 
     `state.streams` are the streams to close before its server waits for the end of all requests.
     """
@@ -76,6 +80,8 @@ def create_app(settings: ApiSettings) -> Litestar:
 
     watch = HeadWatch(partial(read_head_seqs, pool))
     streams = EventStreams(pool, watch, max_streams=settings.event_streams)
+    files = None if settings.exports_url is None else ExportFiles(settings.exports_url)
+    downloads = Downloads(files, DownloadLinks(keyset), ttl_s=settings.exports_link_ttl_s)
     partitions_made = asyncio.Event()
 
     @asynccontextmanager
@@ -119,6 +125,7 @@ def create_app(settings: ApiSettings) -> Litestar:
             *transactions.routes(pool, engine),
             *batches.routes(engine, limiter),
             *events.routes(pool, streams, tokens),
+            *exports.routes(pool, downloads, max_bytes=settings.exports_tenant_bytes, address_of=address_of),
             *health.routes(pool, partitions_made),
             _swagger_assets(),
         ],

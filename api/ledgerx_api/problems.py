@@ -17,6 +17,7 @@ from ledgerx.errors import (
     LedgerError,
     Malformed,
     NotFound,
+    RangeNotSatisfiable,
     RateLimited,
     TooLarge,
     Unauthenticated,
@@ -92,6 +93,8 @@ def answer(_request: Request[Any, Any, Any], error: LedgerError) -> Response[byt
         headers["WWW-Authenticate"] = f'Bearer realm="ledgerx"{wrong_token}'
     if isinstance(error, RateLimited | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.extra['size_bytes']}"
     body = msgspec.json.encode(problem_of(error))
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=headers)
 
