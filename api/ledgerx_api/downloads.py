@@ -2,7 +2,6 @@
 
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import structlog
@@ -10,7 +9,7 @@ from litestar.response.streaming import ASGIStreamingResponse
 
 from ledgerx.download_links import Download, DownloadLinks
 from ledgerx.errors import ExportExpired, ExportNotDone, ExportsOff, Unavailable
-from ledgerx.export_files import UNUSABLE, ExportFiles, StoredFile, disposition
+from ledgerx.export_files import UNUSABLE, ExportFiles, disposition
 from ledgerx.exports import MEDIA_TYPES, Export
 from ledgerx_api.ranges import wanted_range
 from ledgerx_api.schemas_exports import ExportDownload
@@ -64,14 +63,16 @@ class Downloads:
         if export.sha256 is None:
             raise ExportNotDone("the export has no file")
         etag = f'"{export.sha256.hex()}"'
-        wanted = wanted_range(range_, if_range, etag=etag, size_bytes=export.bytes)
-        begin, end = wanted or (0, export.bytes)
+        wanted = wanted_range(range_, if_range, etag=etag, size_bytes=export.size_bytes)
+        begin, end = wanted or (0, export.size_bytes)
         try:
-            found = await files.read(path, begin=begin, end=None if wanted is None else end)
+            found = await files.read(path, wanted)
         except FileNotFoundError:
             raise ExportExpired("the file of this export is gone") from None
         except UNUSABLE as error:
             raise _unavailable(error) from None
+        if found.size_bytes != export.size_bytes:
+            raise ExportExpired("the file of this export is not what was written")
         headers = {
             "Accept-Ranges": "bytes",
             "Cache-Control": "private, no-store",
@@ -83,25 +84,13 @@ class Downloads:
             "X-Content-Type-Options": "nosniff",
         }
         if wanted is not None:
-            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{export.bytes}"
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{export.size_bytes}"
         return ASGIStreamingResponse(
-            iterator=_whole(found, end - begin),
+            iterator=found.chunks,
             media_type=MEDIA_TYPES[export.format],
             headers=headers,
             status_code=200 if wanted is None else 206,
         )
-
-
-async def _whole(found: StoredFile, size_bytes: int) -> AsyncIterator[bytes]:
-    """The chunks of a file, if they are as many bytes as was said; the connection is cut off otherwise."""
-    sent = 0
-    async for chunk in found.chunks:
-        sent += len(chunk)
-        if sent > size_bytes:
-            break
-        yield chunk
-    if sent != size_bytes:
-        raise RuntimeError("the file of an export is not as long as it was when it was written")
 
 
 def _unavailable(error: Exception) -> Unavailable:

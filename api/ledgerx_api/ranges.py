@@ -10,8 +10,8 @@ _ONE_RANGE = re.compile(r"bytes=\s*(\d{1,19})?\s*-\s*(\d{1,19})?\s*", re.ASCII |
 def wanted_range(header: str | None, if_range: str | None, *, etag: str, size_bytes: int) -> tuple[int, int] | None:
     """The bytes that `Range` asks for, from the first to before the last; None for all of the file.
 
-    One that cannot be read, asks for several ranges, or is meant for another version by `If-Range`, asks for all, as the
-    standard has it. Raises `RangeNotSatisfiable` for one that begins behind the end.
+    One that cannot be read, asks for several ranges, or is meant for another version by `If-Range`, asks for all: so
+    the standard has it. Raises `RangeNotSatisfiable` for one that begins behind the end.
     """
     found = _ONE_RANGE.fullmatch(header or "")
     if found is None or if_range not in (None, etag):

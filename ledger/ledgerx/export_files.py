@@ -6,9 +6,11 @@ multipart upload.
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -17,6 +19,9 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store, from_url
 
 from ledgerx.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
 
 # A bucket takes at most 10,000 parts.
 PART_BYTES = 8 * 1024 * 1024
@@ -27,13 +32,14 @@ _READ_BYTES = 256 * 1024
 UNUSABLE = (BaseError, OSError)
 
 
-class StoredFile(msgspec.Struct, frozen=True):
-    """A file, or the bytes of it from `begin` to before `end`; `etag` is in quotes."""
+class _StoppedError(Exception):
+    """Nobody writes the file any more."""
 
-    etag: str
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """A file of `size_bytes`, and the chunks of the part of it that was asked for."""
+
     size_bytes: int
-    begin: int
-    end: int
     chunks: AsyncIterator[bytes]
 
 
@@ -61,35 +67,37 @@ class ExportFiles:
             raise ConfigurationError(f"LEDGERX_EXPORTS_URL: {str(error).splitlines()[0]}") from None
         raise ConfigurationError("LEDGERX_EXPORTS_URL is file:///folder or s3://bucket/prefix")
 
-    async def write(self, path: str, chunks: AsyncIterator[bytes], *, media_type: str, filename: str) -> None:
+    async def write(self, path: str, chunks: AsyncGenerator[bytes, None], *, media_type: str, filename: str) -> None:
         """Store what `chunks` yields; nothing is there when it raises, or when this is cancelled.
 
         Raises what `chunks` raises, and `UNUSABLE`.
         """
         attributes = {"Content-Type": media_type, "Content-Disposition": disposition(filename)}
-        await obstore.put_async(
-            self._store,
-            path,
-            chunks,
-            # A folder has no place for them; the API says them.
-            attributes=attributes if self._folder is None else None,
-            use_multipart=True,
-            chunk_size=PART_BYTES,
-            max_concurrency=_PARTS_AT_ONCE,
-        )
+        waiting: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(1)
+        # Not handed to the storage as it is: cancelled, that would let go of `chunks` in the middle of a step.
+        feeding = asyncio.create_task(_feed(chunks, waiting))
+        try:
+            await obstore.put_async(
+                self._store,
+                path,
+                _fed(waiting),
+                # A folder has no place for them; the API says them.
+                attributes=attributes if self._folder is None else None,
+                use_multipart=True,
+                chunk_size=PART_BYTES,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
+        finally:
+            feeding.cancel()
+            await asyncio.wait({feeding})
+            with suppress(asyncio.QueueFull):
+                waiting.put_nowait(_StoppedError())
 
-    async def read(self, path: str, *, begin: int = 0, end: int | None = None) -> StoredFile:
-        """A file, or a part of it that is not empty, read as fast as it is taken. Raises `UNUSABLE`."""
-        whole = begin == 0 and end is None
-        wanted = {"offset": begin} if end is None else (begin, end)
-        found = await obstore.get_async(self._store, path, options={} if whole else {"range": wanted})  # type: ignore[typeddict-item]
-        return StoredFile(
-            etag=found.meta["e_tag"] or "",
-            size_bytes=found.meta["size"],
-            begin=found.range[0],
-            end=found.range[1],
-            chunks=_bytes(found),
-        )
+    async def read(self, path: str, part: tuple[int, int] | None = None) -> StoredFile:
+        """A file, or from one byte to before another, read as fast as it is taken. Raises `UNUSABLE`."""
+        options: GetOptions = {} if part is None else {"range": part}
+        found = await obstore.get_async(self._store, path, options=options)
+        return StoredFile(found.meta["size"], _bytes(found))
 
     async def link(self, path: str, *, ttl_s: int) -> str | None:
         """A presigned URL of a file in a bucket, good for so many seconds; None for a folder. Raises `UNUSABLE`."""
@@ -114,6 +122,24 @@ def disposition(filename: str) -> str:
     return f'attachment; filename="{filename}"'
 
 
-async def _bytes(found: obstore.GetResult) -> AsyncIterator[bytes]:
+async def _feed(chunks: AsyncGenerator[bytes, None], waiting: asyncio.Queue[bytes | BaseException | None]) -> None:
+    async with aclosing(chunks):
+        try:
+            async for chunk in chunks:
+                await waiting.put(chunk)
+        except Exception as error:  # noqa: BLE001 - the upload raises it
+            await waiting.put(error)
+        else:
+            await waiting.put(None)
+
+
+async def _fed(waiting: asyncio.Queue[bytes | BaseException | None]) -> AsyncIterator[bytes]:
+    while (chunk := await waiting.get()) is not None:
+        if isinstance(chunk, BaseException):
+            raise chunk
+        yield chunk
+
+
+async def _bytes(found: "GetResult") -> AsyncIterator[bytes]:
     async for chunk in found.stream(min_chunk_size=_READ_BYTES):
         yield bytes(chunk)

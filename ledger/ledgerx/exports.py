@@ -146,7 +146,7 @@ class Failure(msgspec.Struct, frozen=True):
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """An export, true at the entry `seq` recorded at `recorded_at` (0 and None before the first entry).
 
-    `progress` goes from 0 to 1; `rows` and `bytes` are those written so far. `path` is that of its file in the storage.
+    `progress` goes from 0 to 1; `rows` and `size_bytes` are those written so far. `path` is where its file is stored.
     """
 
     id: UUID
@@ -163,7 +163,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     progress: float
     rows: int
-    bytes: int
+    size_bytes: int
     sha256: bytes | None
     path: str | None
     failure: Failure | None
@@ -303,7 +303,7 @@ def _export(row: Sequence[Any]) -> Export:
         expires_at=due_at if status == Status.DONE else None,
         progress=progress,
         rows=rows,
-        bytes=size_bytes,
+        size_bytes=size_bytes,
         sha256=sha256,
         path=path,
         failure=None if error_code is None else Failure(error_code, error_detail or ""),

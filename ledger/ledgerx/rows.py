@@ -17,6 +17,8 @@ _decode_change = msgspec.json.Decoder(AccountState).decode
 _encode = msgspec.json.Encoder().encode
 
 Row = Sequence[Any]
+# Comes after every entry.
+LATEST = 2**63 - 1
 
 
 def codes_of(commands: Iterable[AnyCommand]) -> list[str]:
@@ -77,10 +79,12 @@ async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[i
     return [_entry(row, tuple(postings.get(row[0], ()))) for row in await entries_cursor.fetchall()]
 
 
-async def read_amended(connection: Connection, tenant_id: UUID, seqs: Sequence[int]) -> list[Entry]:
-    """Like `read_entries`, with the annotations that the latest amendment of each left."""
+async def read_amended(
+    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, known: int = LATEST
+) -> list[Entry]:
+    """Like `read_entries`, with the annotations that the latest amendment of each left, up to the entry `known`."""
     amended_cursor = await connection.execute(
-        _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs)}, binary=True
+        _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs), "known": known}, binary=True
     )
     entries = await read_entries(connection, tenant_id, seqs)
     amended = {row[0]: row[1:] for row in await amended_cursor.fetchall()}

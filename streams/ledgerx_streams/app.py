@@ -6,21 +6,26 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import faust
 import msgspec
 import psycopg
 import structlog
 import uvloop
+from faust.types import StreamT
+from msgspec import Meta
 
 from ledgerx import database, telemetry
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
+from ledgerx.export_files import MAX_FILE_BYTES, ExportFiles
+from ledgerx.exports import TOPIC_EXPORTS
 from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
+from ledgerx_streams.exports.worker import ExportWorker
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.volumes import VOLUMES
@@ -37,12 +42,18 @@ _log = structlog.get_logger()
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`kafka` is a comma-separated list of bootstrap servers.
 
-    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
+    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others. So it does
+    with exports without `exports_url`, the storage that their files go to, at most `exports_max_bytes` each. It writes
+    `exports_at_once`, and files are kept for `exports_keep_days`.
     """
 
     database_url: Secret
     kafka: str
     engine_database_url: Secret | None = None
+    exports_url: str | None = None
+    exports_at_once: Annotated[int, Meta(ge=1, le=16)] = 2
+    exports_keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
+    exports_max_bytes: Annotated[int, Meta(ge=1, le=MAX_FILE_BYTES)] = 16 * 1024**3
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -83,14 +94,16 @@ async def _run(settings: Settings) -> None:
 
             @app.on_rebalance_complete.connect(weak=False)
             async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
-                _log.info("consuming", partitions=sorted(tp.partition for tp in app.consumer.assignment()))
+                assigned = app.consumer.assignment()
+                partitions = sorted(tp.partition for tp in assigned if tp.topic == TOPIC_JOURNAL)
+                _log.info("consuming", partitions=partitions)
                 consuming.set()
 
             journal = raw_topic(app, TOPIC_JOURNAL)
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
             agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
             app.agent(journal, name="journal")(agent.run)
-            async with _expiring_holds(app, settings.engine_database_url):
+            async with _expiring_holds(app, settings.engine_database_url), _exports(app, settings):
                 try:
                     await app.start()
                     await app.wait_until_stopped()
@@ -116,3 +129,39 @@ async def _expiring_holds(app: faust.App, url: Secret | None) -> AsyncIterator[N
 
         yield
         await engine.drain()
+
+
+@asynccontextmanager
+async def _exports(app: faust.App, settings: Settings) -> AsyncIterator[None]:
+    """Give `app` an agent that hears of exports, and a worker that writes them, where it has a storage for them."""
+    # All workers of the group read the same topics: one without a storage leaves what it hears to the clocks of others.
+    worker: ExportWorker | None = None
+
+    async def hear(stream: StreamT[bytes]) -> None:
+        async for _ in stream:
+            if worker is not None:
+                worker.wake()
+
+    app.agent(raw_topic(app, TOPIC_EXPORTS), name="exports")(hear)
+    if settings.exports_url is None:
+        yield
+        return
+    # Durable: what was said to be done must not come back.
+    async with database.pool(
+        settings.database_url.reveal(),
+        application_name="ledgerx-exports",
+        max_size=2 * settings.exports_at_once + 1,
+    ) as pool:
+        worker = ExportWorker(
+            pool,
+            ExportFiles(settings.exports_url),
+            at_once=settings.exports_at_once,
+            keep_days=settings.exports_keep_days,
+            max_bytes=settings.exports_max_bytes,
+        )
+        working = asyncio.create_task(worker.run())
+        try:
+            yield
+        finally:
+            working.cancel()
+            await asyncio.wait({working})

@@ -1,4 +1,4 @@
-"""The topics that the Faust app needs before it starts: the journal's is waited for, the dead letters' is made."""
+"""The topics that the Faust app needs before it starts: the journal's is waited for, the others are made."""
 
 import asyncio
 
@@ -7,6 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.exports import TOPIC_EXPORTS
 
 TOPIC_DEAD_LETTERS = "ledgerx.dead_letters"
 # The largest message that Kafka takes by default has to find room with the reason in its headers.
@@ -18,14 +19,15 @@ _log = structlog.get_logger()
 
 
 async def prepare(bootstrap: str) -> None:
-    """Wait for the broker and the journal topic, and make the topic of the dead letters. Raises `KafkaError`."""
+    """Wait for the broker and the journal topic, and make those of exports and dead letters. Raises `KafkaError`."""
     admin = await _connect(bootstrap)
     try:
         while (replicas := await _journal_replicas(admin)) == 0:
             _log.warning("waiting for topic", topic=TOPIC_JOURNAL)
             await asyncio.sleep(_POLL_S)
         limit = {"max.message.bytes": str(DEAD_LETTER_MAX_BYTES)}
-        response = await admin.create_topics([NewTopic(TOPIC_DEAD_LETTERS, 1, replicas, topic_configs=limit)])
+        dead_letters = NewTopic(TOPIC_DEAD_LETTERS, 1, replicas, topic_configs=limit)
+        response = await admin.create_topics([dead_letters, NewTopic(TOPIC_EXPORTS, 1, replicas)])
     finally:
         await admin.close()
     for topic, code, message in response.topic_errors:

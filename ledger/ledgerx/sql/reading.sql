@@ -13,13 +13,14 @@ CROSS JOIN LATERAL (
 ORDER BY e.seq;
 
 -- name: amendments
--- The annotations of those of these transactions that were amended, as the latest amendment left them.
+-- The annotations of those of these transactions that were amended by the entry `known`, as the latest amendment left
+-- them.
 SELECT a.target_seq, a.category, a.description, a.metadata
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
     SELECT target_seq, category, description, metadata
     FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
+    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend' AND seq <= %(known)s
     ORDER BY seq DESC
     LIMIT 1
 ) AS a;

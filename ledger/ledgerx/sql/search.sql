@@ -105,8 +105,8 @@ ORDER BY owner, code
 LIMIT %(limit)s;
 
 -- name: fitting_transactions
--- Those of the entries with these numbers that are transactions and fit all filters as they are now, newest first.
--- Accounts and amounts are asked of one posting together.
+-- Those of the entries with these numbers that are transactions and fit all filters as they are at the entry `known`,
+-- newest first. Accounts and amounts are asked of one posting together.
 SELECT e.seq
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
@@ -119,7 +119,7 @@ CROSS JOIN LATERAL (
 ) AS e
 LEFT JOIN LATERAL (
     SELECT seq, category, metadata FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
+    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend' AND seq <= %(known)s
     ORDER BY seq DESC
     LIMIT 1
 ) AS amended ON true
