@@ -28,6 +28,8 @@ TOPIC_EXPORTS = f"ledgerx.events.{AGGREGATE_EXPORT}"
 MAX_WAITING = 20
 # How long a worker may say nothing before another one takes its export over.
 LEASE_S = 30
+# An export that has ended is shown for so long.
+SHOW_DAYS = 90
 # Comes after every export.
 NEWEST = UUID(int=2**128 - 1)
 
@@ -269,7 +271,8 @@ async def end_export(connection: Connection, tenant_id: UUID, export_id: UUID, a
     """
     key = {"tenant_id": tenant_id, "export_id": export_id}
     async with tenant_scope(connection, tenant_id):
-        ended = await (await connection.execute(_queries.end_export, {**key, "grace_s": LEASE_S})).fetchone()
+        parameters = {**key, "grace_s": LEASE_S, "show_days": SHOW_DAYS}
+        ended = await (await connection.execute(_queries.end_export, parameters)).fetchone()
         if ended is not None:
             details = {"status": ended[0]}
             await audit.record(connection, tenant_id, Act.EXPORT_ENDED, author, f"export:{export_id}", details)

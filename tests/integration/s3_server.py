@@ -59,9 +59,7 @@ def run_s3_server(directory: Path) -> Iterator[S3Server]:
     """Run a server with its files in `directory`."""
     lines = _LOCK.read_text(encoding="ascii").splitlines()
     locked = [Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in map(str.split, lines)]
-    paths = jars.fetch(
-        locked, jars.cache_directory() / f"s3proxy-{_VERSION}", progress=lambda _done, _due: None
-    )
+    paths = jars.fetch(locked, jars.cache_directory() / f"s3proxy-{_VERSION}", progress=lambda _done, _due: None)
     folder = directory / "files"
     (folder / _BUCKET).mkdir(parents=True)
     port, identity, credential = free_port(), secrets.token_hex(8), secrets.token_hex(16)
@@ -70,7 +68,7 @@ def run_s3_server(directory: Path) -> Iterator[S3Server]:
         _PROPERTIES.format(port=port, identity=identity, credential=credential, folder=folder), encoding="ascii"
     )
     (directory / "logback.xml").write_text(_LOGBACK, encoding="ascii")
-    command = [java.find().path, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    command = [str(java.find().path), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     command += [f"-Dlogback.configurationFile={directory / 'logback.xml'}", "-cp", ":".join(map(str, paths))]
     process = subprocess.Popen([*command, "org.gaul.s3proxy.Main", "--properties", str(properties)])
     try:

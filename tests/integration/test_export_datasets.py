@@ -166,11 +166,9 @@ async def test_a_recorded_range_is_that_of_the_lists(
     everything = await transactions_of(client)
     moment = everything[2]["recorded_at"]
     params = {"recorded_from": moment, "recorded_to": everything[-1]["recorded_at"]}
-    filters = {name: datetime.fromisoformat(value) for name, value in params.items()}
+    filters: dict[str, Any] = {name: datetime.fromisoformat(value) for name, value in params.items()}
 
-    found = lines(
-        await written(pool, credentials.tenant_id, await client.head(), Dataset.TRANSACTIONS, **filters)
-    )
+    found = lines(await written(pool, credentials.tenant_id, await client.head(), Dataset.TRANSACTIONS, **filters))
 
     expected = await transactions_of(client, **params)
     assert expected
@@ -291,7 +289,7 @@ async def test_parquet_has_the_rows_of_json(
     raw = await written(pool, credentials.tenant_id, seq, dataset, Format.PARQUET)
 
     table = read_parquet(io.BytesIO(raw)).read_all()
-    names = [field.name for field in table.schema]
+    names = table.column_names
     rows = [
         dict(zip(names, values, strict=True))
         for values in zip(*(table.column(name).to_pylist() for name in names), strict=True)
@@ -323,9 +321,7 @@ async def test_beancount_agrees_with_every_balance(
     entries, errors, _ = loader.load_file(str(file))
     assert errors == []
     transactions = [entry for entry in entries if isinstance(entry, beancount_data.Transaction)]
-    assert {entry.meta["ledgerx-id"] for entry in transactions} == {
-        one["id"] for one in await transactions_of(client)
-    }
+    assert {entry.meta["ledgerx-id"] for entry in transactions} == {one["id"] for one in await transactions_of(client)}
     assert f"entry {seq} of its journal" in file.read_text()
     asserted = {entry.account for entry in entries if isinstance(entry, beancount_data.Balance)}
     root = realization.realize(entries)
@@ -338,7 +334,9 @@ async def test_beancount_agrees_with_every_balance(
         assert {asset: str(number * sign) for asset, number in amounts.items() if number} == (
             {one["asset"]: one["posted"]} if float(one["posted"]) else {}
         )
-    pending = [position for name in ("Debits", "Credits") for position in realized(root, f"Equity:Pending-{name}", whole=True)]
+    pending = [
+        position for name in ("Debits", "Credits") for position in realized(root, f"Equity:Pending-{name}", whole=True)
+    ]
     assert sum(position.units.number for position in pending) == 0
     assert max(position.units.number for position in pending) == 5
 

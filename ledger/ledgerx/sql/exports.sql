@@ -65,6 +65,10 @@ SET
     status = CASE status WHEN 'done' THEN 'expired' ELSE 'cancelled' END,
     worker = NULL,
     finished_at = CASE WHEN finished_at IS NULL THEN now() ELSE finished_at END,
-    due_at = now() + CASE status WHEN 'running' THEN %(grace_s)s * interval '1 second' ELSE interval '0' END
+    due_at = now() + CASE
+        WHEN status = 'running' THEN %(grace_s)s * interval '1 second'
+        WHEN keeps_file THEN interval '0'
+        ELSE %(show_days)s * interval '1 day'
+    END
 WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s AND status IN ('queued', 'running', 'done')
 RETURNING status;

@@ -156,7 +156,7 @@ async def _accounts_in_all(pool: Pool, tenant_id: UUID) -> int:
         async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(_queries.accounts_in_all, {"tenant_id": tenant_id})
         row = await cursor.fetchone()
-    count: int = row[0] if row else 0
+    count: int = 0 if row is None else row[0]
     return count
 
 

@@ -11,12 +11,10 @@ import msgspec
 from psycopg.errors import UniqueViolation
 
 from ledgerx.database import Pool, Queries, tenant_scope
-from ledgerx.exports import LEASE_S, Dataset, ExportFilters, Failure, Format, Status, filename
+from ledgerx.exports import LEASE_S, SHOW_DAYS, Dataset, ExportFilters, Failure, Format, Status, filename
 from ledgerx_streams.exports.datasets import Cut
 from ledgerx_streams.exports.writing import Measures
 
-# An export that has ended is shown for so long.
-SHOW_DAYS = 90
 _DUE_AT_ONCE = 100
 
 _queries = Queries("ledgerx_streams", "sql/exports.sql")
@@ -72,7 +70,7 @@ class Leases:
     async def claim(self, due: Due) -> Claim | None:
         """Take an export; None where somebody else has it, or another one of its tenant is being written."""
         try:
-            found = await self._run(_queries.claim, due, worker=self._worker, lease_s=LEASE_S)
+            found = await self._fetch(_queries.claim, due, worker=self._worker, lease_s=LEASE_S)
         except UniqueViolation:
             return None
         if not found:
@@ -95,21 +93,23 @@ class Leases:
     async def renew(self, claim: Claim, measures: Measures) -> bool:
         """Keep an export for another while and show how far it is; False where it is not this worker's any more."""
         progress = {"progress": measures.progress, "rows": measures.rows, "bytes": measures.bytes}
-        return bool(await self._run_claimed(_queries.beat, claim, lease_s=LEASE_S, **progress))
+        return bool(await self._fetch(_queries.beat, claim.due, lease_s=LEASE_S, **progress, **self._mine(claim)))
 
     async def finish(self, claim: Claim, measures: Measures, *, keep_days: int) -> bool:
         """Say that the file is there; False where the export is not this worker's any more."""
         facts = {"rows": measures.rows, "bytes": measures.bytes, "sha256": measures.sha256, "path": claim.path}
-        return bool(await self._run_claimed(_queries.finish, claim, keep_days=keep_days, **facts))
+        return bool(await self._fetch(_queries.finish, claim.due, keep_days=keep_days, **facts, **self._mine(claim)))
 
     async def give_back(self, claim: Claim, *, pause_s: float, counts: bool = True) -> None:
         """Let the export be tried again after a pause; an attempt that does not count was cut short by us."""
         attempt_after = claim.attempt if counts else claim.attempt - 1
-        await self._run_claimed(_queries.give_back, claim, pause_s=pause_s, attempt_after=attempt_after)
+        facts = {"pause_s": pause_s, "attempt_after": attempt_after}
+        await self._run(_queries.give_back, claim.due, **facts, **self._mine(claim))
 
     async def fail(self, claim: Claim, failure: Failure) -> None:
         """Say why there will be no file."""
-        await self._run_claimed(_queries.fail, claim, error_code=failure.code, error_detail=failure.detail)
+        facts = {"error_code": failure.code, "error_detail": failure.detail}
+        await self._run(_queries.fail, claim.due, **facts, **self._mine(claim))
 
     async def expire(self, due: Due) -> None:
         """Let a done export end that is past its time."""
@@ -117,7 +117,7 @@ class Leases:
 
     async def leftover(self, due: Due) -> bool | None:
         """Whether an export that has ended may have left files; None where there is nothing to do about it."""
-        found = await self._run(_queries.leftover, due)
+        found = await self._fetch(_queries.leftover, due)
         return found[0][0] if found else None
 
     async def tidied(self, due: Due) -> None:
@@ -128,11 +128,16 @@ class Leases:
         """Forget an export that has ended and left nothing."""
         await self._run(_queries.forget, due)
 
-    async def _run_claimed(self, query: LiteralString, claim: Claim, **parameters: Any) -> Sequence[Any]:
-        return await self._run(query, claim.due, worker=self._worker, attempt=claim.attempt, **parameters)
+    def _mine(self, claim: Claim) -> dict[str, Any]:
+        return {"worker": self._worker, "attempt": claim.attempt}
 
-    async def _run(self, query: LiteralString, due: Due, **parameters: Any) -> Sequence[Any]:
+    async def _fetch(self, query: LiteralString, due: Due, **parameters: Any) -> Sequence[Any]:
         key = {"tenant_id": due.tenant_id, "export_id": due.export_id}
         async with self._pool.connection() as connection, tenant_scope(connection, due.tenant_id):
             cursor = await connection.execute(query, {**key, **parameters})
-            return await cursor.fetchall() if cursor.description else []
+            return await cursor.fetchall()
+
+    async def _run(self, query: LiteralString, due: Due, **parameters: Any) -> None:
+        key = {"tenant_id": due.tenant_id, "export_id": due.export_id}
+        async with self._pool.connection() as connection, tenant_scope(connection, due.tenant_id):
+            await connection.execute(query, {**key, **parameters})
