@@ -22,7 +22,7 @@ _POLL_S = 0.05
 class ApiProcess:
     """`ledgerx api` on `database`, with its keys and its log in `directory`; restarts on the same port.
 
-    `settings` are environment variables without their prefix. Log-ins are not limited unless they say so: all tests
+    Exports go below `directory`, too. `settings` are environment variables without their prefix. Log-ins are not limited unless they say so: all tests
     come from one address.
     """
 
@@ -36,6 +36,7 @@ class ApiProcess:
             "LEDGERX_KEYS": str(self._keys),
             "LEDGERX_PORT": str(self.port),
             "LEDGERX_RATE_LIMIT_ADDRESS": "0",
+            "LEDGERX_EXPORTS_URL": (directory / f"exports-{self.port}").as_uri(),
             **{f"LEDGERX_{name}": value for name, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None

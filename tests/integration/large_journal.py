@@ -43,7 +43,7 @@ _FILL: tuple[LiteralString, ...] = (
     )
     SELECT %(tenant_id)s, n, %(first_at)s::timestamptz + n * interval '1 minute',
         CASE WHEN n %% %(dated)s = 0 THEN
-            %(first_at)s::timestamptz + n * interval '1 minute' - (n * 7919 %% 57600 - 14400) * interval '1 minute' END,
+            %(first_at)s::timestamptz + (n - (n::bigint * 7919 %% 57600 - 14400)) * interval '1 minute' END,
         'post', 'test', 'k' || n, 'r' || n, 'c' || n %% 7, sha256(n::text::bytea)
     FROM generate_series(%(users)s + 2, %(last)s) AS n
     """,

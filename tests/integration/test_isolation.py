@@ -16,6 +16,7 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
+from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
@@ -28,12 +29,23 @@ from tests.unit.memory_ledger import NOON
 
 PEOPLE = ("users", "refresh_tokens", "password_tokens", "login_attempts", "api_client_secrets", "audit_log")
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
+EXPORTS = ("exports", "search_terms")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks")
 TABLES = (*JOURNAL, *PEOPLE)
 READABLE = {
-    "owner": (*TABLES, "search_terms", *PROJECTED, "dated_tails"),
-    "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
-    "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", *PROJECTED, "dated_tails"),
+    "owner": (*TABLES, *EXPORTS, *PROJECTED, "dated_tails"),
+    "api": (*TABLES, *EXPORTS, "tenants", *PROJECTED),
+    "streams": (
+        "tenants",
+        "heads",
+        "accounts",
+        "entries",
+        "postings",
+        "projections",
+        *EXPORTS,
+        *PROJECTED,
+        "dated_tails",
+    ),
 }
 
 
@@ -49,6 +61,8 @@ async def _fill(database: Database) -> UUID:
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
         await fill_people(connection, tenant_id)
+        wanted = Wanted(format=Format.CSV, dataset=Dataset.POSTINGS)
+        await request_export(connection, tenant_id, wanted, SYSTEM, traceparent=None, max_bytes=1)
     async with (
         await db.connect(database.streams_url, application_name="test") as connection,
         tenant_scope(connection, tenant_id),

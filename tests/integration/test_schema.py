@@ -93,6 +93,7 @@ def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
         ("tenants", "registry", ("ledgerx_owner",), "ALL"),
         ("outbox", "relay", ("ledgerx_relay",), "SELECT"),
         ("open_holds", "due", ("ledgerx_owner",), "SELECT"),
+        ("exports", "due", ("ledgerx_owner",), "SELECT"),
     }
 
 
@@ -151,6 +152,7 @@ PEOPLE = Queries("ledgerx", "sql/people.sql")
 SESSIONS = Queries("ledgerx", "sql/sessions.sql")
 TENANCY = Queries("ledgerx", "sql/tenancy.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
+EXPORTS = Queries("ledgerx", "sql/exports.sql")
 NOBODY = UUID(int=1)
 FEED = Queries("ledgerx", "sql/feed.sql")
 
@@ -191,6 +193,9 @@ def grown_tenant(shared_database: Database) -> UUID:
         (TENANCY.find_client, {"client_id": "x"}),
         (TENANCY.clients_page, {"after": "", "limit": 51}),
         (AUDIT.audit_page, {"before": NOBODY, "limit": 51}),
+        (EXPORTS.room, {}),
+        (EXPORTS.exports_page, {"before": NOBODY, "limit": 51}),
+        (EXPORTS.end_export, {"export_id": NOBODY, "grace_s": 1, "show_days": 1}),
         (FEED.feed, {"after": 3_500, "limit": 50, "max_bytes": 1_000}),
         (FEED.integrity, {}),
         (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),

@@ -213,7 +213,8 @@ def _decimals(text: str) -> int:
 
 def _scaled(text: str, scale: int) -> int:
     """An amount in minor units times ten to the power of the decimals that it is written with: exact for any number."""
-    return int(text.replace(".", "")) * 10**scale
+    power: int = 10**scale
+    return int(text.replace(".", "")) * power
 
 
 _TRANSACTIONS = (
