@@ -20,9 +20,9 @@ _POLL_S = 0.05
 
 
 class ApiProcess:
-    """`ledgerx api` on `database`, with its keys and its log in `directory`; restarts on the same port.
+    """`ledgerx api` on `database`, with its keys, log and exports in `directory`; restarts on the same port.
 
-    Exports go below `directory`, too. `settings` are environment variables without their prefix. Log-ins are not limited unless they say so: all tests
+    `settings` are environment variables without their prefix. Log-ins are not limited unless they say so: all tests
     come from one address.
     """
 

@@ -275,7 +275,7 @@ _POSTINGS = (
     Column("account", Kind.TEXT),
     Column("direction", Kind.TEXT),
     Column("amount", Kind.TEXT),
-    Column("asset", Kind.TEXT),
+    Column("asset", Kind.FREE_TEXT),
     Column("scale", Kind.NUMBER),
     Column("layer", Kind.TEXT),
     Column("recorded_at", Kind.TIME),
@@ -313,7 +313,7 @@ def _posting(entry: Entry, number: int, line: Posting, seq: int) -> Row:
 
 _BALANCES = (
     Column("account", Kind.TEXT),
-    Column("asset", Kind.TEXT),
+    Column("asset", Kind.FREE_TEXT),
     Column("scale", Kind.NUMBER),
     Column("type", Kind.TEXT),
     Column("normal_side", Kind.TEXT),
