@@ -38,13 +38,13 @@ class Wanted(msgspec.Struct, frozen=True):
     roles: frozenset[str]
 
 
-def new_app(directory: Path) -> Litestar:
+def new_app(directory: Path, **settings: str) -> Litestar:
     """The application, not connected to anything."""
     keys = directory / "keys.json"
     write_new_keyset(keys)
     # Litestar 2 announces what its version 3, which is not asked for, will want otherwise.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        return create_app(ApiSettings(database_url=Secret("postgresql://nowhere"), keys=keys))
+        return create_app(ApiSettings(database_url=Secret("postgresql://nowhere"), keys=keys, **settings))  # type: ignore[arg-type]
 
 
 def routes_of(app: Litestar) -> Iterator[Route]:

@@ -13,15 +13,19 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, Receive, Send
 from litestar.types import Scope as AsgiScope
 
-from ledgerx.errors import Forbidden, Unauthenticated
+from ledgerx.errors import Forbidden, InvalidToken, Unauthenticated
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
+from ledgerx_api.outside import OutsideTokens, tenant_id_of
 from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.tokens import Principal, Tokens
 
 OPT = "access"
 _AUTHORIZATION = b"authorization"
+TENANT_HEADER = "LedgerX-Tenant"
+_TENANT = TENANT_HEADER.lower().encode()
 SECURITY_SCHEME = "token"
+TENANT_SCHEME = "tenant"
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -51,21 +55,23 @@ def requires(
     A route that opens itself to members shows them only what `Principal.confined_to` lets them see. `answers` are those
     of the OpenAPI document beside the problems that any route may answer.
     """
+    wanted: dict[str, list[str]] = {SECURITY_SCHEME: [] if scope is None else [scope.value]}
     return {
         "opt": {OPT: Access(scope, frozenset(roles))},
-        "security": [{SECURITY_SCHEME: [] if scope is None else [scope.value]}],
+        # A token of the platform, or one from outside.
+        "security": [wanted, wanted | {TENANT_SCHEME: []}],
         "responses": {**PROBLEMS, **(answers or {})},
     }
 
 
-def authorised_by(tokens: Tokens) -> Callable[[ASGIApp], ASGIApp]:
+def authorised_by(tokens: Tokens, outside: OutsideTokens) -> Callable[[ASGIApp], ASGIApp]:
     """The middleware that leaves the principal of a request in `request.user`, or refuses it."""
 
     def middleware(app: ASGIApp) -> ASGIApp:
         async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
             wanted = scope["route_handler"].opt.get(OPT)
             if wanted is not None:
-                scope["user"] = authorise(scope, wanted, tokens)
+                scope["user"] = await authorise(scope, wanted, tokens, outside)
             await app(scope, receive, send)
 
         return guarded
@@ -73,13 +79,27 @@ def authorised_by(tokens: Tokens) -> Callable[[ASGIApp], ASGIApp]:
     return middleware
 
 
-def authorise(scope: AsgiScope, wanted: Access, tokens: Tokens) -> Principal:
-    """The principal of a request to a route that wants `wanted`. Raises `Unauthenticated` and `Forbidden`."""
-    header = next((value for name, value in scope["headers"] if name == _AUTHORIZATION), b"")
-    scheme, _, token = header.decode("latin-1").partition(" ")
+async def authorise(scope: AsgiScope, wanted: Access, tokens: Tokens, outside: OutsideTokens) -> Principal:
+    """The principal of a request to a route that wants `wanted`.
+
+    Raises `Unauthenticated`, `Forbidden` and `IssuerUnavailable`.
+    """
+    authorization = tenant = b""
+    for name, value in scope["headers"]:
+        if name == _AUTHORIZATION:
+            authorization = authorization or value
+        elif name == _TENANT:
+            tenant = value
+    scheme, _, token = authorization.decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("send an access token: Authorization: Bearer <token>")
-    principal = tokens.verify(token.strip())
+    token = token.strip()
+    principal = tokens.recall(token)
+    if principal is None:
+        named = tenant.decode("latin-1") if tenant else None
+        principal = await outside.verify(token, named) or tokens.verify(token)
+    if tenant and tenant_id_of(tenant.decode("latin-1")) != principal.tenant_id:
+        raise InvalidToken("the access token is of another tenant than LedgerX-Tenant says")
     if not wanted.allows(principal):
         raise Forbidden(f"this needs {wanted}")
     return principal

@@ -6,30 +6,27 @@ further left and is not believed.
 """
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from litestar.types import Scope
 
 from ledgerx.errors import ConfigurationError
-
-Address: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
+from ledgerx.outbound import Address, Network
 
 _FORWARDED_FOR = b"x-forwarded-for"
 # Whoever has an IPv6 address has all of its /64.
 _SITE_PREFIX = 64
 
 
-def networks(setting: str | None) -> tuple[Network, ...]:
-    """The networks of `LEDGERX_TRUSTED_PROXIES`, such as "10.0.0.0/8, fd00::/8, 192.0.2.7".
+def networks(setting: str | None, variable: str = "LEDGERX_TRUSTED_PROXIES") -> tuple[Network, ...]:
+    """The networks that a variable names, such as "10.0.0.0/8, fd00::/8, 192.0.2.7".
 
     Raises `ConfigurationError`, also for a network with host bits set.
     """
     try:
         return tuple(ip_network(part) for part in (setting or "").replace(",", " ").split())
     except ValueError as error:
-        raise ConfigurationError(f"LEDGERX_TRUSTED_PROXIES: {error}") from None
+        raise ConfigurationError(f"{variable}: {error}") from None
 
 
 def client_address(peer: str | None, forwarded_for: Iterable[str], trusted: Sequence[Network]) -> Address | None:

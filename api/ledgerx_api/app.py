@@ -1,11 +1,12 @@
 """The composition root of the API."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -19,34 +20,44 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Scope
 
 from ledgerx import __version__, database
+from ledgerx.database import Pool
 from ledgerx.download_links import DownloadLinks
 from ledgerx.engine import Engine
-from ledgerx.errors import LedgerError
+from ledgerx.errors import ConfigurationError, LedgerError
 from ledgerx.export_files import ExportFiles
 from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
+from ledgerx.outbound import Network, Outbound, OutboundError, checked_url
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
+from ledgerx.trust import Trust, read_trust
 from ledgerx_api import access, addresses, metrics, problems, tracing
 from ledgerx_api.downloads import Downloads
 from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
+from ledgerx_api.issuers import FETCH_TIMEOUT_S, Issuer
+from ledgerx_api.outside import OutsideTokens
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.raw_json import RawJsonPlugin
+from ledgerx_api.requests import WholeRequest
 from ledgerx_api.routes import (
     account_changes,
     accounts,
+    assets,
     audit,
     auth,
     balances,
     batches,
+    categories,
     clients,
     events,
     exports,
     health,
+    issuer,
     login,
     statements,
     summaries,
+    tenant_settings,
     transactions,
     users,
 )
@@ -74,6 +85,11 @@ def create_app(settings: ApiSettings) -> Litestar:
     engine = Engine(pool, max_accounts=settings.max_accounts or None)
     passwords = Passwords()
 
+    issuer_networks = addresses.networks(settings.oidc_networks, "LEDGERX_OIDC_NETWORKS")
+    issuer_urls = _issuer_urls(settings, issuer_networks)
+    outbound = Outbound(allowed=issuer_networks, timeout_s=FETCH_TIMEOUT_S)
+    outside = OutsideTokens([Issuer(url, outbound) for url in issuer_urls], partial(_read_trust, pool))
+
     def address_of(scope: Scope) -> str | None:
         address = addresses.address_of(scope, trusted_proxies)
         return None if address is None else str(address)
@@ -98,6 +114,8 @@ def create_app(settings: ApiSettings) -> Litestar:
         for task in tasks:
             task.cancel()
         await engine.drain()
+        await outside.close()
+        await outbound.close()
         passwords.close()
         await pool.close()
         await limiter.close()
@@ -111,6 +129,9 @@ def create_app(settings: ApiSettings) -> Litestar:
             *statements.routes(pool),
             *summaries.routes(pool),
             *account_changes.routes(pool, engine),
+            *assets.routes(pool, engine),
+            *categories.routes(pool, engine),
+            *tenant_settings.routes(pool, engine),
             *login.routes(
                 pool,
                 tokens,
@@ -121,28 +142,49 @@ def create_app(settings: ApiSettings) -> Litestar:
             ),
             *users.routes(pool, passwords, address_of=address_of),
             *clients.routes(pool, address_of=address_of),
+            *issuer.routes(pool, outside, allowed_issuers=issuer_urls, address_of=address_of),
             *audit.routes(pool),
             *transactions.routes(pool, engine),
             *batches.routes(engine, limiter),
-            *events.routes(pool, streams, tokens),
+            *events.routes(pool, streams, tokens, outside),
             *exports.routes(pool, downloads, max_bytes=settings.exports_tenant_bytes, address_of=address_of),
             *health.routes(pool, partitions_made),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
         state=State({"streams": streams}),
-        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens), limiter.limited],
+        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens, outside), limiter.limited],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,
             psycopg.Error: problems.answer_database,
             Exception: problems.answer_bug,
         },
+        request_class=WholeRequest,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
         plugins=[RawJsonPlugin()],
         logging_config=None,
     )
+
+
+def _issuer_urls(settings: ApiSettings, networks: Sequence[Network]) -> tuple[str, ...]:
+    """The issuers of `LEDGERX_OIDC_ISSUERS`. Raises `ConfigurationError`."""
+    urls = (settings.oidc_issuers or "").replace(",", " ").split()
+    for url in urls:
+        try:
+            checked_url(url, networks)
+        except OutboundError as error:
+            raise ConfigurationError(f"LEDGERX_OIDC_ISSUERS: {url}: {error}") from None
+    if settings.issuer in urls:
+        raise ConfigurationError("LEDGERX_OIDC_ISSUERS: the platform itself is not an issuer outside")
+    return tuple(dict.fromkeys(urls))
+
+
+async def _read_trust(pool: Pool, tenant_id: UUID) -> Trust | None:
+    async with pool.connection() as connection:
+        record = await read_trust(connection, tenant_id)
+    return None if record is None else record.trust
 
 
 def _openapi() -> OpenAPIConfig:
@@ -158,8 +200,15 @@ def _openapi() -> OpenAPIConfig:
                     type="http",
                     scheme="bearer",
                     bearer_format="JWT",
-                    description="From POST /v1/auth/login or /v1/auth/token.",
-                )
+                    description="From POST /v1/auth/login or /v1/auth/token, or of the issuer that the tenant trusts.",
+                ),
+                access.TENANT_SCHEME: SecurityScheme(
+                    type="apiKey",
+                    security_scheme_in="header",
+                    name=access.TENANT_HEADER,
+                    description="The id of the tenant. A token from outside needs it; with a token of the platform it "
+                    "may be left out, and must be that of the token's tenant.",
+                ),
             }
         ),
         render_plugins=[

@@ -1,18 +1,19 @@
 """From a request to the engine and back: what every command carries, and what its outcome answers."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
-import uuid_utils.compat as uuid_utils
 from litestar import Request
 from litestar.params import HeaderParameter, Parameter
 from litestar.response.base import ASGIResponse
+from msgspec.json import encode
 
-from ledgerx.commands import AnyCommand
+from ledgerx.commands import AnyCommand, random_key
 from ledgerx.engine import Engine
+from ledgerx.members import own_key
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx_api import idempotency, schemas, tracing
+from ledgerx_api.answers import JsonAnswer
+from ledgerx_api.preconditions import etag
 from ledgerx_api.tokens import Principal
 
 LedgerRequest = Request[Principal, Any, Any]
@@ -20,6 +21,7 @@ RequiredKey = Annotated[
     str | None, HeaderParameter(name=idempotency.HEADER, description="Required, in quotes or bare; not for a dry run.")
 ]
 OptionalKey = Annotated[str | None, HeaderParameter(name=idempotency.HEADER, description="In quotes or bare.")]
+_REPLAYED = [(idempotency.REPLAYED_HEADER.lower().encode(), b"true")]
 DryRun = Annotated[bool, Parameter(description="Decide and answer, but record nothing.")]
 
 
@@ -30,10 +32,17 @@ def caller(request: LedgerRequest, key: str | None, *, key_required: bool) -> di
     """
     optional = key is None and not key_required
     return {
-        "idempotency_key": f"auto:{uuid_utils.uuid7()}" if optional else idempotency.parse_key(key),
+        "idempotency_key": random_key() if optional else kept_key(request.user, key),
         "actor": request.user.actor,
+        "confined_to": request.user.confined_to,
         "traceparent": tracing.traceparent(request.headers),
     }
+
+
+def kept_key(principal: Principal, header: str | None) -> str:
+    """The key that the journal keeps for that of a header. Raises `MissingIdempotencyKey`, `InvalidIdempotencyKey`."""
+    key = idempotency.parse_key(header)
+    return key if principal.confined_to is None else own_key(principal.actor, key)
 
 
 async def envelope(
@@ -56,10 +65,11 @@ async def answer_transaction(
     """Run a command that makes a transaction, or with `dry_run` only try it, and answer with that transaction."""
     if dry_run:
         [tried] = await engine.try_all(request.user.tenant_id, [command])
-        return json(schemas.outcome(accepted(tried), dry_run=True), status=200)
+        return JsonAnswer(encode(schemas.outcome(accepted(tried), dry_run=True)), status=200)
     outcome = await ask(engine, request, command)
-    replayed = {idempotency.REPLAYED_HEADER: "true"} if isinstance(outcome, Replayed) else {}
-    return json(schemas.outcome(outcome), status=201, headers=replayed)
+    return JsonAnswer(
+        encode(schemas.outcome(outcome)), status=201, headers=_REPLAYED if isinstance(outcome, Replayed) else ()
+    )
 
 
 def accepted(outcome: Outcome) -> Recorded | Replayed:
@@ -69,11 +79,7 @@ def accepted(outcome: Outcome) -> Recorded | Replayed:
     return outcome
 
 
-def json(content: Any, *, status: int, headers: Mapping[str, str] | None = None) -> ASGIResponse:
-    """An answer in JSON; Litestar's own costs a tenth of the route that posts a transaction."""
-    return ASGIResponse(
-        body=msgspec.json.encode(content),
-        headers=dict(headers or {}),
-        media_type="application/json",
-        status_code=status,
-    )
+def version_headers(outcome: Recorded | Replayed) -> dict[str, str]:
+    """What tells the version that a change left, and whether it had been recorded before."""
+    replayed = {idempotency.REPLAYED_HEADER: "true"} if isinstance(outcome, Replayed) else {}
+    return etag(outcome.entry.seq) | replayed

@@ -8,6 +8,7 @@ from litestar import Request
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
+from ledgerx_api.answers import JsonAnswer
 from ledgerx_api.preconditions import etag
 
 _UNCHANGED = ResponseSpec(None, generate_examples=False, description="Not changed: `If-None-Match` names its `ETag`.")
@@ -26,7 +27,7 @@ def answer(request: Request[Any, Any, Any], shown: Any, *, version: int | None =
     headers = {**tag, "Cache-Control": "private, no-cache"}
     if _names(request.headers.get("if-none-match"), tag["ETag"]):
         return ASGIResponse(body=b"", headers=headers, media_type="application/json", status_code=304)
-    return ASGIResponse(body=body, headers=headers, media_type="application/json", status_code=200)
+    return JsonAnswer(body, status=200, headers=[(name.lower().encode(), headers[name].encode()) for name in headers])
 
 
 def _names(header: str | None, tag: str) -> bool:

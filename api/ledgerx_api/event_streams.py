@@ -6,7 +6,7 @@ client has taken the last. So a slow client costs little, loses nothing, and hol
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from uuid import UUID
 
@@ -58,7 +58,7 @@ class EventStreams:
         self._watch.close()
 
     async def open(
-        self, tenant_id: UUID, *, after: int | None, authorise: Callable[[], object]
+        self, tenant_id: UUID, *, after: int | None, authorise: Callable[[], Awaitable[object]]
     ) -> "EventStreamResponse":
         """The answer that streams the entries after the number `after`, or those from now on.
 
@@ -71,7 +71,7 @@ class EventStreams:
         return EventStreamResponse(opening, frames)
 
     async def _frames(
-        self, tenant_id: UUID, after: int | None, authorise: Callable[[], object]
+        self, tenant_id: UUID, after: int | None, authorise: Callable[[], Awaitable[object]]
     ) -> AsyncGenerator[bytes, None]:
         with self._counted(tenant_id):
             if after is None:
@@ -82,7 +82,7 @@ class EventStreams:
             yield f"retry: {_RECONNECT_MS}\nid: {after}\n\n".encode()
             with suppress(LedgerError):
                 while not self._closing:
-                    authorise()
+                    await authorise()
                     for entry in page.entries:
                         yield _frame(tenant_id, entry)
                         after = entry.seq

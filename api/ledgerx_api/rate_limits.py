@@ -24,9 +24,10 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Counter
 
 from ledgerx.errors import ConfigurationError, RateLimited, TooCostly
+from ledgerx.outbound import Network
 from ledgerx.settings import Secret
 from ledgerx_api import problems
-from ledgerx_api.addresses import Network, address_of, site_of
+from ledgerx_api.addresses import address_of, site_of
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Principal
 

@@ -95,9 +95,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """One line of a transaction. The `layer` of a line that is not posted is `pending_debit` or `pending_credit`."""
+    """One line of a transaction. The `layer` of a line that is not posted is `pending_debit` or `pending_credit`.
 
-    account: str
+    `account` is null in the line that stands for those of other people's accounts.
+    """
+
+    account: str | None
     direction: Direction
     amount: str
     asset: str
@@ -121,6 +124,10 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     touched, as it left them; only its first answer has them. The links `resolved_by`, `reversed_by` and `amended_by`,
     at most 100 in all, come with a single transaction. With `dry_run` nothing was recorded, and `id`, `recorded_at`
     and `hash` are what they would be now.
+
+    Members see the postings of their own accounts, and one for each asset (and one that is pending, if any is) that
+    balances them, in the place of all others. To them `hash` is null, and so are `actor` and `idempotency_key` of what
+    others made.
     """
 
     id: int
@@ -132,9 +139,9 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None
     metadata: msgspec.Raw | None
     postings: list[Posting]
-    actor: str
+    actor: str | None
     idempotency_key: str | None
-    hash: bytes
+    hash: bytes | None
     target: int | UnsetType = UNSET
     expires_at: datetime | UnsetType = UNSET
     balances: dict[str, Balance] | UnsetType = UNSET
@@ -195,13 +202,13 @@ def account(record: AccountRecord) -> Account:
 def opened_account(entry: Entry) -> Account:
     """An account as its opening entry made it."""
     state = entry.change
-    if state is None:
+    if not isinstance(state, AccountState):
         raise TypeError("not an account entry")
     return _account(state, entry.metadata, entry.recorded_at, entry.seq)
 
 
 def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | None = None, **more: Any) -> Transaction:
-    """A transaction as the API shows it; `more` are further members."""
+    """A transaction as the API shows it, what was redacted as null; `more` are further members."""
     return Transaction(
         id=entry.seq,
         kind=entry.kind,
@@ -213,7 +220,7 @@ def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | N
         metadata=_raw(entry.metadata),
         postings=[
             Posting(
-                line.account,
+                line.account or None,
                 _direction(line.amount),
                 from_minor(abs(line.amount), line.scale),
                 line.asset,
@@ -222,9 +229,9 @@ def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | N
             )
             for line in entry.postings
         ],
-        actor=entry.actor,
+        actor=entry.actor or None,
         idempotency_key=entry.idempotency_key,
-        hash=entry.hash,
+        hash=entry.hash or None,
         target=UNSET if entry.target_seq is None else entry.target_seq,
         expires_at=UNSET if entry.expires_at is None else entry.expires_at,
         balances=UNSET

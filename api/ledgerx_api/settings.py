@@ -19,7 +19,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     window of `rate_limit_window_s` seconds. Of the limits and of `max_accounts`, 0 is none.
     `event_streams` bounds the streams that are open at the same time. `exports_url` is the storage that the streams
     write files of exports to; without it nobody can ask for one. Links to them are good for `exports_link_ttl_s`, and a
-    tenant whose files take `exports_tenant_bytes` has to give some up first.
+    tenant whose files take `exports_tenant_bytes` has to give some up first. Tenants may trust the
+    `oidc_issuers`, whose addresses may also be in the `oidc_networks`.
     """
 
     database_url: Secret
@@ -44,4 +45,6 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     exports_url: str | None = None
     exports_link_ttl_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 900
     exports_tenant_bytes: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024**3
+    oidc_issuers: str | None = None
+    oidc_networks: str | None = None
     log_level: str = "INFO"

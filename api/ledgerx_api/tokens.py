@@ -13,19 +13,20 @@ import uuid_utils.compat as uuid_utils
 
 from ledgerx.errors import InvalidToken
 from ledgerx.keys import Keyset
+from ledgerx.members import USER
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 
 _ALGORITHM = "EdDSA"
 _REMEMBERED = 10_000
 _LEEWAY_S = 5
-USER = "user:"
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks: `actor` is what the journal records, `client:<client id>` or `user:<user id>`.
+    """Who asks: `actor` is what the journal records.
 
-    A person has a `role`, a client has none.
+    It is `client:<client id>`, `user:<user id>`, or for who comes with a token from outside `oidc:<issuer>:<subject>`.
+    Users and those from outside have a `role`, clients have none.
     """
 
     tenant_id: UUID
@@ -35,13 +36,16 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def user_id(self) -> UUID | None:
-        """The person's id; None for a client."""
-        return None if self.role is None else UUID(self.actor.removeprefix(USER))
+        """The user's id; None for a client, and for who comes from outside."""
+        return UUID(self.actor.removeprefix(USER)) if self.actor.startswith(USER) else None
 
     @property
-    def confined_to(self) -> UUID | None:
-        """The user beside whose accounts this principal sees none; None for who sees all of the tenant."""
-        return self.user_id if self.role is Role.MEMBER else None
+    def confined_to(self) -> str | None:
+        """The `owner` beside whose accounts this principal sees none; None for who sees all of the tenant.
+
+        It is a user's id, and the whole name of who comes from outside, which no user and no other issuer can have.
+        """
+        return self.actor.removeprefix(USER) if self.role is Role.MEMBER else None
 
 
 class Tokens:
@@ -72,14 +76,22 @@ class Tokens:
         headers = {"kid": self._keyset.current.kid, "typ": "at+jwt"}
         return jwt.encode(claims, self._keyset.signing_key, algorithm=_ALGORITHM, headers=headers)
 
+    def recall(self, token: str) -> Principal | None:
+        """Who `token` speaks for, if it was found good before and has not expired since."""
+        known = self._good.get(token)
+        if known is None:
+            return None
+        principal, expires_at = known
+        if time.time() < expires_at:
+            return principal
+        del self._good[token]
+        return None
+
     def verify(self, token: str) -> Principal:
         """Who `token` speaks for. Raises `InvalidToken`."""
-        known = self._good.get(token)
+        known = self.recall(token)
         if known is not None:
-            principal, expires_at = known
-            if time.time() < expires_at:
-                return principal
-            del self._good[token]
+            return known
         principal, expires_at = self._verify(token)
         self._good[token] = (principal, expires_at)
         if len(self._good) > _REMEMBERED:

@@ -38,6 +38,8 @@ class Act(StrEnum):
     EXPORT_REQUESTED = "export_requested"
     EXPORT_ENDED = "export_ended"
     EXPORT_DOWNLOADED = "export_downloaded"
+    ISSUER_TRUSTED = "issuer_trusted"
+    ISSUER_REMOVED = "issuer_removed"
 
 
 class Author(msgspec.Struct, frozen=True):

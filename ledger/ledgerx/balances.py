@@ -65,9 +65,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     totals: Sequence[Total]
 
 
-async def read_balance(pool: Pool, tenant_id: UUID, code: str) -> BalanceAt:
-    """The balance of an account at the journal's head. Raises `NotFound`."""
-    found = await fetch(pool, tenant_id, _reading.sums, codes=[code])
+async def read_balance(pool: Pool, tenant_id: UUID, code: str, *, confined_to: str | None) -> BalanceAt:
+    """The balance of an account at the journal's head. Raises `NotFound`, also outside of `confined_to`."""
+    found = await fetch(pool, tenant_id, _reading.sums, codes=[code], owner=confined_to)
     if not found:
         raise NotFound(f'there is no account "{code}"')
     _, code, account_type, scale, asset, seq, recorded_at, *sums, version = found[0]
@@ -83,13 +83,20 @@ async def read_balance(pool: Pool, tenant_id: UUID, code: str) -> BalanceAt:
 
 
 async def read_balance_at(
-    pool: Pool, tenant_id: UUID, code: str, *, as_of: datetime | None = None, effective_at: datetime | None = None
+    pool: Pool,
+    tenant_id: UUID,
+    code: str,
+    *,
+    confined_to: str | None,
+    as_of: datetime | None = None,
+    effective_at: datetime | None = None,
 ) -> BalanceAt:
     """The balance of an account, of what was recorded by `as_of` and takes effect by `effective_at`.
 
-    Both times are inclusive, and None does not restrict. Raises `NotFound`.
+    Both times are inclusive, and None does not restrict. Raises `NotFound`, also outside of `confined_to`.
     """
-    found = await fetch(pool, tenant_id, _queries.balance_at, code=code, as_of=as_of, effective_at=effective_at)
+    times = {"as_of": as_of, "effective_at": effective_at}
+    found = await fetch(pool, tenant_id, _queries.balance_at, code=code, owner=confined_to, **times)
     if not found:
         raise NotFound(f'there is no account "{code}"')
     code, asset, scale, account_type, posted, pending_debit, pending_credit, seq, recorded_at = found[0]
@@ -103,10 +110,17 @@ async def read_balance_at(
     )
 
 
-async def read_totals(pool: Pool, tenant_id: UUID, ranges: Sequence[CodeRange] = EVERY_CODE) -> Totals:
-    """The totals of the accounts with codes in `ranges`, at the journal's head."""
+async def read_totals(
+    pool: Pool, tenant_id: UUID, ranges: Sequence[CodeRange] = EVERY_CODE, *, confined_to: str | None
+) -> Totals:
+    """The totals of the accounts with codes in `ranges`, of those of the owner `confined_to`, at the journal's head."""
     found = await fetch(
-        pool, tenant_id, _queries.totals, lows=[one.low for one in ranges], highs=[one.high for one in ranges]
+        pool,
+        tenant_id,
+        _queries.totals,
+        lows=[one.low for one in ranges],
+        highs=[one.high for one in ranges],
+        owner=confined_to,
     )
     seq, recorded_at = found[0][:2]
     return Totals(

@@ -4,11 +4,14 @@ The first statement locks the tenant's head; the loads come after it as statemen
 that locks and loads at once would read a snapshot from before the lock was won. Two round trips in all.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 import uuid_utils.compat as uuid_utils
 
 from ledgerx import events, rows
@@ -18,10 +21,14 @@ from ledgerx.decide import Decision, decide
 from ledgerx.errors import NotFound
 from ledgerx.journal import Entry, Kind
 from ledgerx.outcomes import Outcome
-from ledgerx.state import Account, Head, KnownKey, State, Sums, Target
+from ledgerx.state import Account, Asset, Category, Head, KnownKey, State, Sums, Target
+
+T = TypeVar("T")
+LARGE = 1_000
 
 _queries = Queries("ledgerx", "sql/posting.sql")
 _reading = Queries("ledgerx", "sql/reading.sql")
+_registries = Queries("ledgerx", "sql/registries.sql")
 
 
 async def run_batch(
@@ -42,7 +49,7 @@ async def run_batch(
     """
     async with tenant_scope(connection, tenant_id):
         state = await _load(connection, tenant_id, commands, _queries.lock_head, max_accounts)
-        decision = decide(state, commands, clock(), atomic=atomic)
+        decision = await _computed(len(commands), partial(decide, state, commands, clock(), atomic=atomic))
         if decision.entries:
             await _write(connection, tenant_id, state, decision, commands[0].traceparent)
     return decision.outcomes
@@ -60,7 +67,8 @@ async def try_batch(
     """What `run_batch` would come to if nobody else wrote; nothing is locked or written, and no key is looked up."""
     async with tenant_scope(connection, tenant_id, snapshot=True):
         state = await _load(connection, tenant_id, commands, _queries.look_at_head, max_accounts, keys=False)
-    return decide(state, commands, clock(), atomic=atomic).outcomes
+    decision = await _computed(len(commands), partial(decide, state, commands, clock(), atomic=atomic))
+    return decision.outcomes
 
 
 def append_parameters(
@@ -84,6 +92,11 @@ def append_parameters(
     }
 
 
+async def _computed(size: int, function: Callable[[], T]) -> T:
+    """What a pure function comes to; in a thread where it is about more than `LARGE`: the loop has others to serve."""
+    return function() if size <= LARGE else await asyncio.to_thread(function)
+
+
 async def _load(
     connection: Connection,
     tenant_id: UUID,
@@ -100,21 +113,30 @@ async def _load(
         return await run(query, **{name: wanted}) if wanted else None
 
     targets = rows.targets_of(commands)
+    asset_codes = rows.asset_codes_of(commands)
     wanted_keys = sorted({command.idempotency_key for command in commands}) if keys else []
     head_cursor = await run(head_query)
     accounts_cursor = await run(_queries.load_accounts, codes=rows.codes_of(commands))
     keys_cursor = await run_for(_queries.load_keys, "keys", wanted_keys)
-    weighed_cursor = await run_for(_reading.sums, "codes", rows.weighed_codes_of(commands))
+    weighed_codes = rows.weighed_codes_of(commands)
+    weighed_cursor = await run(_reading.sums, codes=weighed_codes, owner=None) if weighed_codes else None
     versions_cursor = await run_for(_queries.load_versions, "codes", rows.versioned_codes_of(commands))
     target_accounts_cursor = await run_for(_queries.load_target_accounts, "targets", targets)
     resolutions_cursor = await run_for(_queries.load_resolutions, "targets", targets)
     reversed_cursor = await run_for(_queries.load_reversed, "targets", targets)
+    assets_cursor = await run_for(_registries.load_assets, "codes", asset_codes)
+    of_members = any(command.confined_to is not None for command in commands)
+    members_cursor = await run(_queries.members_may_post) if of_members else None
     target_entries = await rows.read_amended(connection, tenant_id, targets) if targets else []
 
     head_row = await head_cursor.fetchone()
     if head_row is None:
         raise NotFound("there is no such tenant")
-    *head, opened = head_row
+    seq, last_hash, recorded_at, opened, *registry_columns = head_row
+    registry = rows.registry(registry_columns)
+    # Only now does anybody know whether they are strict: it costs those a round trip that are.
+    category_codes = rows.category_codes_of(commands, strict=registry.strict_categories)
+    categories_cursor = await run_for(_registries.load_categories, "codes", category_codes)
     accounts: dict[str, Account] = {}
     sums: dict[int, Sums] = {}
     for row in [*await _rows(accounts_cursor), *await _rows(target_accounts_cursor)]:
@@ -125,15 +147,21 @@ async def _load(
     for row in await _rows(weighed_cursor):
         sums.setdefault(row[0], rows.sums(row[7], row[8], row[9]))
     seqs = [row[0] for row in await _rows(keys_cursor)]
+    assets, scales = rows.assets(await _rows(assets_cursor))
     known = await rows.read_entries(connection, tenant_id, seqs) if seqs else []
     return State(
-        head=Head(*head),
+        head=Head(seq, last_hash, recorded_at),
         accounts=accounts,
         sums=sums,
         keys={str(entry.idempotency_key): KnownKey(entry.fingerprint or b"", entry) for entry in known},
         targets=_targets(target_entries, await _rows(resolutions_cursor), await _rows(reversed_cursor)),
         versions={row[0]: row[1] for row in await _rows(versions_cursor)},
         accounts_left=None if max_accounts is None else max_accounts - opened,
+        registry=registry,
+        assets=assets,
+        scales=scales,
+        categories={row[0]: rows.category(row) for row in await _rows(categories_cursor)},
+        members_may_post=any(row[0] for row in await _rows(members_cursor)),
     )
 
 
@@ -163,7 +191,8 @@ async def _write(
         await connection.execute(query, {"tenant_id": tenant_id, **parameters})
 
     entries = decision.entries
-    await run(_queries.append, append_parameters(tenant_id, state.head.hash, entries, traceparent))
+    parameters = partial(append_parameters, tenant_id, state.head.hash, entries, traceparent)
+    await run(_queries.append, await _computed(len(entries), parameters))
     terms = rows.search_columns(entries)
     if terms["seq"]:
         await run(_queries.insert_search_terms, terms)
@@ -179,3 +208,11 @@ async def _write(
         await run(_queries.insert_holds, {"seq": list(opened), "expires_at": list(opened.values())})
     if decision.resolved_holds:
         await run(_queries.delete_holds, {"seq": list(decision.resolved_holds)})
+    if decision.assets:
+        await run(_registries.upsert_assets, rows.registered_columns(Asset, decision.assets))
+        await run(_registries.delete_assets, {"codes": rows.deleted(decision.assets)})
+    if decision.categories:
+        await run(_registries.upsert_categories, rows.registered_columns(Category, decision.categories))
+        await run(_registries.delete_categories, {"codes": rows.deleted(decision.categories)})
+    if decision.registry != state.registry:
+        await run(_registries.update_registry, msgspec.structs.asdict(decision.registry))

@@ -5,18 +5,18 @@ to the code that runs it; `Queries` reads them.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
-from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-Connection = AsyncConnection[TupleRow]
+from ledgerx.bursts import BurstingConnection
+
+Connection = BurstingConnection
 Pool = AsyncConnectionPool[Connection]
 
 # A stalled or vanished client must not hold a tenant's head: the server ends what takes longer than this.
@@ -44,6 +44,15 @@ class Queries:
             return cast("LiteralString", self._queries[name])  # comes from a file of the package, never from input
         except KeyError:
             raise AttributeError(name) from None
+
+
+def integer_arrays(names: Sequence[str], rows: Iterable[Iterable[int]]) -> dict[str, str]:
+    """Rows of integers as one array literal a column, by name.
+
+    Takes half as long as psycopg's dumping of lists item by item, and a prepared statement always gets the same types.
+    """
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return {name: "{" + ",".join(map(str, column)) + "}" for name, column in zip(names, columns, strict=True)}
 
 
 def connection_options(application_name: str, *, durable: bool = True) -> dict[str, Any]:
@@ -76,13 +85,14 @@ def connection_options(application_name: str, *, durable: bool = True) -> dict[s
 
 async def connect(url: str, *, application_name: str) -> Connection:
     """Open one connection with `connection_options`, in autocommit."""
-    return await AsyncConnection.connect(url, **connection_options(application_name))
+    return await Connection.connect(url, **connection_options(application_name))
 
 
 def pool(url: str, *, application_name: str, max_size: int, min_size: int = 1, durable: bool = True) -> Pool:
     """A pool of connections with `connection_options`; the caller opens and closes it."""
     return AsyncConnectionPool(
         url,
+        connection_class=Connection,
         kwargs=connection_options(application_name, durable=durable),
         min_size=min_size,
         max_size=max_size,

@@ -28,6 +28,8 @@ from ledgerx.errors import LedgerError, Overloaded, Unavailable
 from ledgerx.outcomes import Outcome, Refused
 
 MAX_BATCH = 500
+# So many calls, beside the first, are never left to the next batch.
+_ALWAYS = 7
 MAX_WAITING = 20_000
 # How long a command is tried for; then the caller is told to try again with the same key.
 PATIENCE_S = 15.0
@@ -50,21 +52,24 @@ _WAITING = Gauge(
 _RETRIES = Counter("ledgerx_engine_retries_total", "Batches run again, by reason", ["reason"])
 
 
-class _Waiter:
-    """A command and the caller that waits for its outcome. `atomic` is how many commands stand or fall together."""
+class _Call:
+    """Commands that came together, and the caller that waits for their outcomes.
 
-    __slots__ = ("atomic", "command", "deadline", "future")
+    Of an `atomic` call all are recorded or none.
+    """
 
-    def __init__(self, command: AnyCommand, future: asyncio.Future[Outcome], atomic: int, deadline: float) -> None:
-        self.command = command
-        self.future = future
+    __slots__ = ("atomic", "commands", "deadline", "future")
+
+    def __init__(self, commands: Sequence[AnyCommand], *, atomic: bool) -> None:
+        self.commands = commands
         self.atomic = atomic
-        self.deadline = deadline
+        self.deadline = time.monotonic() + PATIENCE_S
+        self.future: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
 
-    def answer(self, outcome: Outcome) -> None:
+    def answer(self, outcomes: Sequence[Outcome]) -> None:
         # The caller may have gone away; what was recorded stays recorded.
         if not self.future.done():
-            self.future.set_result(outcome)
+            self.future.set_result(outcomes)
 
 
 class Engine:
@@ -88,7 +93,7 @@ class Engine:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._max_accounts = max_accounts
-        self._lanes: dict[UUID, deque[_Waiter]] = {}
+        self._lanes: dict[UUID, deque[_Call]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._draining = False
@@ -100,7 +105,7 @@ class Engine:
         Raises `Overloaded` when the queue is full or the engine drains: the command was not taken.
         A `Refused` outcome with `Unavailable` means that the database did not answer in time.
         """
-        [outcome] = await self._queue(tenant_id, [command])
+        [outcome] = await self._take(tenant_id, [command]).future
         return outcome
 
     async def run_all(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
@@ -109,19 +114,26 @@ class Engine:
         Raises `Overloaded` like `run`, unless some were taken before: the rest is refused with it then.
         """
         outcomes: list[Outcome] = []
+        taken: deque[_Call] = deque()
+        rest: list[Outcome] = []
         for first in range(0, len(commands), self._max_batch):
-            chunk = commands[first : first + self._max_batch]
+            # While one chunk is decided, the next one waits its turn.
+            if len(taken) == 2:
+                outcomes += await taken.popleft().future
             try:
-                outcomes += await self._queue(tenant_id, chunk)
+                taken.append(self._take(tenant_id, commands[first : first + self._max_batch]))
             except Overloaded as error:
-                if not outcomes:
+                if not first:
                     raise
-                outcomes += [Refused(error)] * len(chunk)
-        return outcomes
+                rest = [Refused(error)] * (len(commands) - first)
+                break
+        for call in taken:
+            outcomes += await call.future
+        return outcomes + rest
 
     async def run_atomic(self, tenant_id: UUID, commands: Sequence[AnyCommand]) -> Sequence[Outcome]:
         """Decide `commands` as one batch of which all are recorded or none. Raises `Overloaded` like `run`."""
-        return await self._queue(tenant_id, commands, atomic=len(commands))
+        return await self._take(tenant_id, commands, atomic=True).future
 
     async def try_all(
         self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool = False
@@ -137,26 +149,21 @@ class Engine:
                 max_accounts=self._max_accounts,
             )
 
-    async def _queue(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: int = 0) -> Sequence[Outcome]:
+    def _take(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool = False) -> _Call:
         if self._draining:
             raise Overloaded("this process is shutting down")
         if self._waiting + len(commands) > self._max_waiting:
             raise Overloaded("too many commands are waiting")
-        create_future = asyncio.get_running_loop().create_future
-        deadline = time.monotonic() + PATIENCE_S
-        waiters = [_Waiter(command, create_future(), atomic, deadline) for command in commands]
-        self._waiting += len(waiters)
-        try:
-            lane = self._lanes.get(tenant_id)
-            if lane is None:
-                self._lanes[tenant_id] = lane = deque()
-                task = asyncio.create_task(self._run_lane(tenant_id, lane))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            lane.extend(waiters)
-            return [await waiter.future for waiter in waiters]
-        finally:
-            self._waiting -= len(waiters)
+        call = _Call(commands, atomic=atomic)
+        self._waiting += len(commands)
+        lane = self._lanes.get(tenant_id)
+        if lane is None:
+            self._lanes[tenant_id] = lane = deque()
+            task = asyncio.create_task(self._run_lane(tenant_id, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        lane.append(call)
+        return call
 
     async def drain(self) -> None:
         """Take nothing new and return when all that was taken is answered."""
@@ -164,49 +171,65 @@ class Engine:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _run_lane(self, tenant_id: UUID, lane: deque[_Waiter]) -> None:
+    async def _run_lane(self, tenant_id: UUID, lane: deque[_Call]) -> None:
         try:
+            # The next batch is under way before the answers of the last one leave: the database never waits for them.
             while lane:
-                # One turn of the loop: answers leave first, and requests that have arrived already join the batch.
-                await asyncio.sleep(0)
                 await self._settle(tenant_id, self._next_batch(lane))
         finally:
             del self._lanes[tenant_id]
 
-    def _next_batch(self, lane: deque[_Waiter]) -> list[_Waiter]:
-        if lane[0].atomic:
-            return [lane.popleft() for _ in range(lane[0].atomic)]
-        batch: list[_Waiter] = []
-        while lane and not lane[0].atomic and len(batch) < self._max_batch:
+    def _next_batch(self, lane: deque[_Call]) -> list[_Call]:
+        """Two thirds of the calls that wait, of few all, as long as they fit in; an atomic call is a batch of its own.
+
+        Callers that are answered together come back together. Were all of them taken each time, they would stay one
+        wave, and this process and the database would work in turns instead of side by side.
+        """
+        batch = [lane.popleft()]
+        if batch[0].atomic:
+            return batch
+        room = self._max_batch - len(batch[0].commands)
+        for _ in range(min(len(lane), max(_ALWAYS, len(lane) * 2 // 3))):
+            room -= len(lane[0].commands)
+            if lane[0].atomic or room < 0:
+                break
             batch.append(lane.popleft())
         return batch
 
-    async def _settle(self, tenant_id: UUID, batch: Sequence[_Waiter]) -> None:
-        """Answer every waiter of `batch`, whatever happens."""
+    async def _settle(self, tenant_id: UUID, batch: Sequence[_Call]) -> None:
+        """Answer every call of `batch`, whatever happens."""
         while batch:
+            commands = [command for call in batch for command in call.commands]
             try:
-                outcomes = await self._attempt(tenant_id, batch)
+                outcomes = await self._decide(tenant_id, commands, atomic=batch[0].atomic)
             except LedgerError as error:
-                _refuse(batch, error)
-                return
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
-                await self._settle_apart(tenant_id, batch, error)
+                self._refuse(batch, error)
                 return
             except psycopg.Error as error:
                 # A conflict, a time-out, or a lost connection whose commit may have happened: the head's lock and the
                 # idempotency keys make it safe to run the same commands again, and nothing else can tell.
                 batch = await self._wait_for_better(batch, error)
             except Exception:  # noqa: BLE001 - a bug of ours; the callers must hear of it
-                _log.exception("batch failed", tenant=str(tenant_id), commands=len(batch))
-                _refuse(batch, LedgerError())
+                _log.exception("batch failed", tenant=str(tenant_id), commands=len(commands))
+                self._refuse(batch, LedgerError())
                 return
             else:
-                _answer(batch, outcomes)
+                self._answer(batch, outcomes)
                 return
 
-    async def _attempt(self, tenant_id: UUID, batch: Sequence[_Waiter]) -> Sequence[Outcome]:
-        commands = [waiter.command for waiter in batch]
-        atomic = batch[0].atomic > 0
+    async def _decide(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool) -> Sequence[Outcome]:
+        """Run `commands` as one batch; where one of them offends the database, halve it until that one stands alone."""
+        try:
+            return await self._attempt(tenant_id, commands, atomic=atomic)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            if len(commands) == 1 or atomic:
+                return [Refused(domain_error(error))] * len(commands)
+        _RETRIES.labels("split").inc()
+        middle = len(commands) // 2
+        first = await self._decide(tenant_id, commands[:middle], atomic=False)
+        return [*first, *await self._decide(tenant_id, commands[middle:], atomic=False)]
+
+    async def _attempt(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool) -> Sequence[Outcome]:
         _BATCH_SIZE.observe(len(commands))
         with _BATCH_SECONDS.time(), _tracer.start_as_current_span("ledgerx.batch"):
             async with self._pool.connection() as connection:
@@ -219,37 +242,28 @@ class Engine:
                     max_accounts=self._max_accounts,
                 )
 
-    async def _settle_apart(self, tenant_id: UUID, batch: Sequence[_Waiter], error: psycopg.Error) -> None:
-        """One command of the batch offends the database: halve the batch until it stands alone."""
-        if len(batch) == 1 or batch[0].atomic:
-            _refuse(batch, domain_error(error))
-            return
-        _RETRIES.labels("split").inc()
-        middle = len(batch) // 2
-        await self._settle(tenant_id, batch[:middle])
-        await self._settle(tenant_id, batch[middle:])
-
-    async def _wait_for_better(self, batch: Sequence[_Waiter], error: psycopg.Error) -> Sequence[_Waiter]:
+    async def _wait_for_better(self, batch: Sequence[_Call], error: psycopg.Error) -> Sequence[_Call]:
         """Refuse those whose patience ended, pause, and return the rest."""
+        commands = sum(len(call.commands) for call in batch)
         _RETRIES.labels(_reason(error)).inc()
-        _log.warning("batch runs again", reason=_reason(error), commands=len(batch), error=str(error).strip())
+        _log.warning("batch runs again", reason=_reason(error), commands=commands, error=str(error).strip())
         await asyncio.sleep(_PAUSE_S)
         now = time.monotonic()
-        _refuse(
-            [waiter for waiter in batch if waiter.deadline <= now], Unavailable("the database did not answer in time")
-        )
-        return [waiter for waiter in batch if waiter.deadline > now]
+        late = [call for call in batch if call.deadline <= now]
+        self._refuse(late, Unavailable("the database did not answer in time"))
+        return [call for call in batch if call.deadline > now]
 
+    def _refuse(self, batch: Sequence[_Call], error: LedgerError) -> None:
+        self._answer(batch, [Refused(error)] * sum(len(call.commands) for call in batch))
 
-def _answer(batch: Sequence[_Waiter], outcomes: Sequence[Outcome]) -> None:
-    for waiter, outcome in zip(batch, outcomes, strict=True):
-        waiter.answer(outcome)
-    for kind, count in collections.Counter(map(type, outcomes)).items():
-        _OUTCOMES.labels(kind.__name__.lower()).inc(count)
-
-
-def _refuse(batch: Sequence[_Waiter], error: LedgerError) -> None:
-    _answer(batch, [Refused(error)] * len(batch))
+    def _answer(self, batch: Sequence[_Call], outcomes: Sequence[Outcome]) -> None:
+        self._waiting -= len(outcomes)
+        first = 0
+        for call in batch:
+            call.answer(outcomes[first : first + len(call.commands)])
+            first += len(call.commands)
+        for kind, count in collections.Counter(map(type, outcomes)).items():
+            _OUTCOMES.labels(kind.__name__.lower()).inc(count)
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -158,6 +158,41 @@ class TooManyAccounts(Conflict):
     title = "Too many accounts"
 
 
+class AssetExists(Conflict):
+    """409: the tenant has registered this asset before."""
+
+    code = "asset_exists"
+    title = "Asset exists"
+
+
+class AssetInUse(Conflict):
+    """409: accounts hold the asset or held it, so it stays, with its `scale`."""
+
+    code = "asset_in_use"
+    title = "Asset is in use"
+
+
+class TooManyAssets(Conflict):
+    """409: the tenant has registered as many assets as it may have."""
+
+    code = "too_many_assets"
+    title = "Too many assets"
+
+
+class CategoryExists(Conflict):
+    """409: the tenant has registered this category before."""
+
+    code = "category_exists"
+    title = "Category exists"
+
+
+class TooManyCategories(Conflict):
+    """409: the tenant has registered as many categories as it may have."""
+
+    code = "too_many_categories"
+    title = "Too many categories"
+
+
 class HoldAlreadyResolved(Conflict):
     """409: the hold was captured, released or has expired before; `resolution` is the transaction that did it."""
 
@@ -226,6 +261,13 @@ class TooManyExports(Conflict):
 
     code = "too_many_exports"
     title = "Too many exports"
+
+
+class IssuerTaken(Conflict):
+    """409: another tenant of the platform has this audience of the issuer."""
+
+    code = "issuer_taken"
+    title = "Issuer taken"
 
 
 class EventsExpired(LedgerError):
@@ -326,11 +368,25 @@ class UnknownAsset(Unprocessable):
     title = "Unknown asset"
 
 
+class UnknownCategory(Unprocessable):
+    """422: the tenant's categories are strict, and this one is not registered."""
+
+    code = "unknown_category"
+    title = "Unknown category"
+
+
 class AssetMismatch(Unprocessable):
     """422: a posting states another asset than its account holds."""
 
     code = "asset_mismatch"
     title = "Asset mismatch"
+
+
+class IssuerNotAllowed(Unprocessable):
+    """422: the platform takes no tokens of this issuer, whoever trusts it."""
+
+    code = "issuer_not_allowed"
+    title = "Issuer not allowed"
 
 
 class InsufficientFunds(Unprocessable):
@@ -435,6 +491,13 @@ class ExportsOff(Unavailable):
 
     code = "exports_off"
     title = "No exports here"
+
+
+class IssuerUnavailable(Unavailable):
+    """503: the keys of the token's issuer cannot be had, so that nobody can say whether the token is good."""
+
+    code = "issuer_unavailable"
+    title = "Issuer unavailable"
 
 
 class ConfigurationError(Exception):

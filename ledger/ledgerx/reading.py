@@ -11,6 +11,7 @@ from ledgerx import rows
 from ledgerx.database import Pool, Queries, tenant_scope
 from ledgerx.errors import NotFound
 from ledgerx.journal import Entry, Kind, Layer
+from ledgerx.members import redacted
 from ledgerx.state import Account, Balance, Sums, balance
 
 _queries = Queries("ledgerx", "sql/reading.sql")
@@ -52,9 +53,9 @@ class LinkedEntry(msgspec.Struct, frozen=True):
     links: Sequence[tuple[int, Kind]]
 
 
-async def read_account(pool: Pool, tenant_id: UUID, code: str) -> AccountRecord:
-    """The account with this code. Raises `NotFound`."""
-    found = await fetch(pool, tenant_id, _queries.account, code=code)
+async def read_account(pool: Pool, tenant_id: UUID, code: str, *, confined_to: str | None) -> AccountRecord:
+    """The account with this code. Raises `NotFound`, also where it is not of the owner `confined_to`."""
+    found = await fetch(pool, tenant_id, _queries.account, code=code, owner=confined_to)
     if not found:
         raise NotFound(f'there is no account "{code}"')
     return account_record(found[0])
@@ -82,14 +83,19 @@ async def read_postings(
     return lines
 
 
-async def read_transaction(pool: Pool, tenant_id: UUID, seq: int) -> LinkedEntry:
-    """The transaction with this number. Raises `NotFound`, also for an entry of another kind."""
+async def read_transaction(pool: Pool, tenant_id: UUID, seq: int, *, confined_to: str | None) -> LinkedEntry:
+    """The transaction with this number, redacted for an owner.
+
+    Raises `NotFound`, also for an entry of another kind, and where it touches no account of the owner `confined_to`.
+    """
     async with pool.connection() as connection, tenant_scope(connection, tenant_id, read_only=True):
-        links = await connection.execute(_queries.links, {"tenant_id": tenant_id, "seqs": [seq]})
-        found = await rows.read_amended(connection, tenant_id, [seq])
+        parameters = {"tenant_id": tenant_id, "seqs": [seq], "owner": confined_to}
+        links = await connection.execute(_queries.links, parameters)
+        found = await rows.read_amended(connection, tenant_id, [seq], owner=confined_to)
         if not found or not found[0].postings:
             raise NotFound(f"there is no transaction {seq}")
-        return LinkedEntry(found[0], [(link, Kind(kind)) for _, link, kind in await links.fetchall()])
+        shown = found[0] if confined_to is None else redacted(found[0], confined_to)
+        return LinkedEntry(shown, [(link, Kind(kind)) for _, link, kind in await links.fetchall()])
 
 
 async def fetch(pool: Pool, tenant_id: UUID, query: Any, **parameters: Any) -> Sequence[rows.Row]:

@@ -6,14 +6,25 @@ from uuid import UUID
 
 import msgspec
 
-from ledgerx.commands import AccountCommand, AnyCommand, CloseAccount, TargetCommand, Transact, UpdateAccount
-from ledgerx.database import Connection, Queries
-from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting
+from ledgerx.commands import (
+    AccountCommand,
+    Amend,
+    AnyCommand,
+    AssetCommand,
+    CategoryCommand,
+    ChangeSettings,
+    CloseAccount,
+    OpenAccount,
+    TargetCommand,
+    Transact,
+    UpdateAccount,
+)
+from ledgerx.database import Connection, Queries, integer_arrays
+from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting, decode_change
 from ledgerx.metadata import searchable
-from ledgerx.state import Account, Sums
+from ledgerx.state import Account, Asset, Category, Registry, Sums
 
 _queries = Queries("ledgerx", "sql/reading.sql")
-_decode_change = msgspec.json.Decoder(AccountState).decode
 _encode = msgspec.json.Encoder().encode
 
 Row = Sequence[Any]
@@ -47,6 +58,58 @@ def weighed_codes_of(commands: Iterable[AnyCommand]) -> list[str]:
     return sorted({command.code for command in commands if isinstance(command, CloseAccount | UpdateAccount)})
 
 
+def asset_codes_of(commands: Iterable[AnyCommand]) -> list[str]:
+    """The assets that commands are about, sorted, each once."""
+    # Most commands are transactions, and have none.
+    others = [command for command in commands if not isinstance(command, Transact)]
+    opened = {command.asset for command in others if isinstance(command, OpenAccount)}
+    return sorted(opened.union(command.code for command in others if isinstance(command, AssetCommand)))
+
+
+def category_codes_of(commands: Sequence[AnyCommand], *, strict: bool) -> list[str]:
+    """The categories that commands change, and those that they use where categories are or become `strict`."""
+    others = [command for command in commands if not isinstance(command, Transact)]
+    codes = {command.code for command in others if isinstance(command, CategoryCommand)}
+    if strict or any(isinstance(command, ChangeSettings) for command in others):
+        given = (command.category for command in commands if isinstance(command, Transact | Amend))
+        codes.update(category for category in given if isinstance(category, str))
+    return sorted(codes)
+
+
+def registry(row: Row) -> Registry:
+    """What the head says of registries and settings."""
+    return Registry(assets=row[0], categories=row[1], strict_categories=row[2], settings_seq=row[3])
+
+
+def assets(found: Iterable[Row]) -> tuple[dict[str, Asset], dict[str, int]]:
+    """From the rows of `load_assets` the registered assets, and the scales of those that accounts hold."""
+    registered, scales = {}, {}
+    for code, scale, name, seq, held_scale in found:
+        if seq is not None:
+            registered[code] = Asset(code=code, scale=scale, name=name, seq=seq)
+        if held_scale is not None:
+            scales[code] = held_scale
+    return registered, scales
+
+
+def category(row: Row) -> Category:
+    """A category from a row of its columns."""
+    return Category(code=row[0], name=row[1], description=row[2], seq=row[3])
+
+
+def registered_columns(
+    kind: type[Asset | Category], changed: Mapping[str, Asset | Category | None]
+) -> dict[str, list[Any]]:
+    """The columns of `upsert_assets` or `upsert_categories`."""
+    kept = [one for one in changed.values() if one is not None]
+    return {name: [getattr(one, name) for one in kept] for name in kind.__struct_fields__}
+
+
+def deleted(changed: Mapping[str, Asset | Category | None]) -> list[str]:
+    """The codes of what is not registered any more."""
+    return [code for code, one in changed.items() if one is None]
+
+
 def account(row: Row) -> Account:
     """An account from a row that begins with the columns of `load_accounts`."""
     return Account(
@@ -68,9 +131,14 @@ def sums(posted: Any, pending_debit: Any, pending_credit: Any) -> Sums:
     return Sums(int(posted), int(pending_debit), int(pending_credit))
 
 
-async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[int]) -> list[Entry]:
-    """The entries with these numbers, rising. `connection` stands in the tenant's scope."""
-    parameters = {"tenant_id": tenant_id, "seqs": list(seqs)}
+async def read_entries(
+    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, owner: str | None = None
+) -> list[Entry]:
+    """The entries with these numbers, rising. `connection` stands in the tenant's scope.
+
+    With an `owner` they have the postings of that owner's accounts only.
+    """
+    parameters = {"tenant_id": tenant_id, "seqs": list(seqs), "owner": owner}
     entries_cursor = await connection.execute(_queries.entries, parameters, binary=True)
     postings_cursor = await connection.execute(_queries.postings, parameters, binary=True)
     postings: dict[int, list[Posting]] = {}
@@ -80,13 +148,18 @@ async def read_entries(connection: Connection, tenant_id: UUID, seqs: Sequence[i
 
 
 async def read_amended(
-    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, known: int = LATEST
+    connection: Connection,
+    tenant_id: UUID,
+    seqs: Sequence[int],
+    *,
+    owner: str | None = None,
+    known: int = LATEST,
 ) -> list[Entry]:
     """Like `read_entries`, with the annotations that the latest amendment of each left, up to the entry `known`."""
     amended_cursor = await connection.execute(
         _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs), "known": known}, binary=True
     )
-    entries = await read_entries(connection, tenant_id, seqs)
+    entries = await read_entries(connection, tenant_id, seqs, owner=owner)
     amended = {row[0]: row[1:] for row in await amended_cursor.fetchall()}
     return [_amended(entry, amended.get(entry.seq)) for entry in entries]
 
@@ -112,7 +185,7 @@ def _entry(row: Row, postings: tuple[Posting, ...]) -> Entry:
         description=row[9],
         metadata=row[10],
         annotations_hash=row[11],
-        change=None if row[12] is None else _decode_change(row[12]),
+        change=None if row[12] is None else decode_change(Kind(row[3]), row[12]),
         hash=row[13],
         target_seq=row[14],
         expires_at=row[15],
@@ -120,9 +193,9 @@ def _entry(row: Row, postings: tuple[Posting, ...]) -> Entry:
     )
 
 
-def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
-    """The columns of `append` for entries."""
-    return {
+def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any] | None]:
+    """The columns of `append` for entries; None for one that is null throughout, which `unnest` fills up likewise."""
+    columns: dict[str, list[Any]] = {
         "seq": [entry.seq for entry in entries],
         "recorded_at": [entry.recorded_at for entry in entries],
         "effective_at": [entry.effective_at for entry in entries],
@@ -140,19 +213,19 @@ def entry_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         "expires_at": [entry.expires_at for entry in entries],
         "hash": [entry.hash for entry in entries],
     }
+    return {name: None if column.count(None) == len(column) else column for name, column in columns.items()}
 
 
-def posting_columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
+def posting_columns(entries: Sequence[Entry]) -> dict[str, Any]:
     """The columns of `append` for postings."""
-    lines = [(entry, number, line) for entry in entries for number, line in enumerate(entry.postings)]
-    return {
-        "posting_seq": [entry.seq for entry, _, _ in lines],
-        "account_id": [line.account_id for _, _, line in lines],
-        "line": [number for _, number, _ in lines],
-        "layer": [line.layer.value for _, _, line in lines],
-        "amount": [line.amount for _, _, line in lines],
-        "posting_effective_at": [entry.effective_at for entry, _, _ in lines],
-    }
+    lines = [
+        (entry.seq, line.account_id, number, line.layer.value, line.amount)
+        for entry in entries
+        for number, line in enumerate(entry.postings)
+    ]
+    names = ("posting_seq", "account_id", "line", "layer", "amount")
+    dated = [entry.effective_at for entry in entries for _ in entry.postings]
+    return integer_arrays(names, lines) | {"posting_effective_at": dated if any(dated) else None}
 
 
 def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
@@ -162,7 +235,7 @@ def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
         if entry.metadata is None and entry.kind is not Kind.AMEND:
             continue
         subject, seq = "transaction", entry.target_seq if entry.kind is Kind.AMEND else entry.seq
-        if entry.change is not None:
+        if isinstance(entry.change, AccountState):
             subject, seq = "account", entry.change.account_id
         terms.update({(subject, *member, seq or 0): None for member in searchable(entry.metadata)})
         if entry.kind is Kind.AMEND and entry.category is not None:
@@ -177,11 +250,9 @@ def account_columns(accounts: Iterable[Account], entries: Iterable[Entry]) -> di
     An account opened in the batch has its opening entry among `entries`; of an older one the update leaves `opened_at`
     alone, so the time of any entry will do.
     """
-    changes = [entry for entry in entries if entry.change is not None]
-    metadata = {
-        entry.change.account_id: entry.metadata for entry in changes if entry.change and entry.metadata is not None
-    }
-    by_seq = {entry.seq: entry for entry in changes}
+    changes = [(entry, entry.change) for entry in entries if isinstance(entry.change, AccountState)]
+    metadata = {change.account_id: entry.metadata for entry, change in changes if entry.metadata is not None}
+    by_seq = {entry.seq: entry for entry, _ in changes}
     ordered = sorted(accounts, key=lambda account: account.account_id)
     opening = [by_seq.get(account.account_id, by_seq[account.seq]) for account in ordered]
     return {

@@ -16,6 +16,7 @@ from ledgerx import rows
 from ledgerx.codes import EVERY_CODE, CodeRange, below, exactly
 from ledgerx.database import Connection, Pool, Queries, tenant_scope
 from ledgerx.journal import AccountStatus, AccountType, Entry, Kind
+from ledgerx.members import redacted
 from ledgerx.metadata import wanted_members
 from ledgerx.reading import AccountRecord, account_record, fetch
 
@@ -24,6 +25,8 @@ LOOKS = 2_000
 _LOOKS_AT_ONCE = 500
 # A prefix with more accounts is not looked for by its accounts, nor metadata of more by theirs.
 _MAX_ACCOUNTS = 100
+# Nor a member's transactions by the accounts of one who owns more.
+MAX_OWNED_ACCOUNTS = 1_000
 _MAX_CODES = 1_000
 
 _queries = Queries("ledgerx", "sql/search.sql")
@@ -75,21 +78,25 @@ class Found(msgspec.Struct, Generic[T, P], frozen=True):
 
 
 async def find_transactions(
-    pool: Pool, tenant_id: UUID, filters: TransactionFilters, *, before: int, limit: int
+    pool: Pool, tenant_id: UUID, filters: TransactionFilters, *, confined_to: str | None, before: int, limit: int
 ) -> Found[Entry, int]:
     """At most `limit` transactions that fit `filters`, newest first, from the newest before the number `before`.
 
-    Raises `InvalidField` for metadata that cannot be searched for.
+    Who is `confined_to` an owner gets those that touch an account of that owner, redacted: filters by account and
+    amount are of its lines then. Raises `InvalidField` for metadata that cannot be searched for.
     """
     ranges = _ranges(filters)
     members = wanted_members(filters.metadata) if filters.metadata is not None else []
-    conditions = _conditions(filters, ranges) | {"known": rows.LATEST}
+    conditions = _conditions(filters, ranges) | {"known": rows.LATEST, "owner": confined_to}
     fitting: list[int] = []
     # Of one moment: an amendment must not come between the filters and what is shown.
     async with pool.connection() as connection, tenant_scope(connection, tenant_id, snapshot=True):
         search = _Search(connection, tenant_id)
         after, before = await search.bounds(filters, before)
-        drivers = await search.drivers(filters, ranges, members)
+        if confined_to is None:
+            drivers = await search.drivers(filters, ranges, members)
+        else:
+            drivers = await search.drivers_of_owner(confined_to, ranges)
         looked, at_once, more = 0, limit + 1, True
         while more and looked < LOOKS and len(fitting) <= limit:
             seqs = await search.look(drivers, before=before, after=after, limit=at_once)
@@ -100,7 +107,9 @@ async def find_transactions(
             more = len(seqs) == at_once
             before = seqs[-1] if seqs else before
             at_once = _LOOKS_AT_ONCE
-        entries = await rows.read_amended(connection, tenant_id, fitting[:limit])
+        entries = await rows.read_amended(connection, tenant_id, fitting[:limit], owner=confined_to)
+    if confined_to is not None:
+        entries = [redacted(entry, confined_to) for entry in entries]
     if len(fitting) > limit:
         return Found(entries[::-1], fitting[limit - 1])
     return Found(entries[::-1], before if more else None)
@@ -131,7 +140,9 @@ async def plan_scan(connection: Connection, tenant_id: UUID, filters: Transactio
         after=after,
         upto=before - 1,
         drivers=await search.drivers(filters, ranges, members),
-        conditions=None if filters == TransactionFilters() else _conditions(filters, ranges) | {"known": known},
+        conditions=None
+        if filters == TransactionFilters()
+        else _conditions(filters, ranges) | {"known": known, "owner": None},
     )
 
 
@@ -149,23 +160,21 @@ async def scan_between(connection: Connection, tenant_id: UUID, scan: Scan, *, a
 
 
 async def find_accounts(
-    pool: Pool, tenant_id: UUID, filters: AccountFilters, *, after: str, limit: int
+    pool: Pool, tenant_id: UUID, filters: AccountFilters, *, confined_to: str | None, after: str, limit: int
 ) -> Found[AccountRecord, str]:
     """At most `limit` accounts that fit `filters` in the order of their codes, from the first after the code `after`.
 
-    Raises `InvalidField` for metadata that cannot be searched for.
+    Who is `confined_to` an owner gets that owner's. Raises `InvalidField` for metadata that cannot be searched for.
     """
     ranges: Sequence[CodeRange] = EVERY_CODE if filters.prefix is None else below(filters.prefix)
-    few: list[tuple[Any, dict[str, Any]]] = []
-    if filters.owner is not None:
-        few.append((_queries.codes_of_owner, {"owner": filters.owner}))
     if filters.metadata is not None:
         key, value = wanted_members(filters.metadata)[0]
-        few.append((_queries.codes_with_metadata, {"key": key, "value": value}))
-    for query, parameters in few:
-        found = await fetch(pool, tenant_id, query, limit=_MAX_CODES + 1, **parameters)
+        wanted = {"key": key, "value": value, "limit": _MAX_CODES + 1}
+        found = await fetch(pool, tenant_id, _queries.codes_with_metadata, **wanted)
         if len(found) <= _MAX_CODES:
             ranges = [one for (code,) in found for one in exactly(code) if any(code in range_ for range_ in ranges)]
+    if confined_to is not None and filters.owner not in (None, confined_to):
+        return Found([], None)
     found = await fetch(
         pool,
         tenant_id,
@@ -178,7 +187,7 @@ async def find_accounts(
         type=filters.type,
         asset=filters.asset,
         status=filters.status,
-        owner=filters.owner,
+        owner=filters.owner if confined_to is None else confined_to,
         metadata=filters.metadata,
     )
     last_looked, more = found[0][:2]
@@ -227,15 +236,30 @@ class _Search:
         if filters.category is not None:
             drivers.append((_queries.newest_of_category, {"category": filters.category}))
         if ranges is not None:
-            wanted = {
-                "lows": [one.low for one in ranges],
-                "highs": [one.high for one in ranges],
-                "limit": _MAX_ACCOUNTS + 1,
-            }
-            account_ids = await self.column(_queries.accounts_in_ranges, wanted)
-            if len(account_ids) <= _MAX_ACCOUNTS:
-                drivers.append((_queries.newest_of_accounts, {"account_ids": account_ids}))
+            drivers += await self._driver_of_accounts(ranges, None, _MAX_ACCOUNTS)
         return drivers or [(_queries.newest_entries, {})]
+
+    async def drivers_of_owner(
+        self, owner: str, ranges: Sequence[CodeRange] | None
+    ) -> list[tuple[Any, dict[str, Any]]]:
+        """Like `drivers`, by the owner's accounts alone: other filters would find rows of everybody's.
+
+        The position of the next page would tell of them.
+        """
+        drivers = await self._driver_of_accounts(ranges or EVERY_CODE, owner, MAX_OWNED_ACCOUNTS)
+        return drivers or [(_queries.newest_entries, {})]
+
+    async def _driver_of_accounts(
+        self, ranges: Sequence[CodeRange], owner: str | None, most: int
+    ) -> list[tuple[Any, dict[str, Any]]]:
+        wanted = {
+            "lows": [one.low for one in ranges],
+            "highs": [one.high for one in ranges],
+            "owner": owner,
+            "limit": most + 1,
+        }
+        account_ids = await self.column(_queries.accounts_in_ranges, wanted)
+        return [] if len(account_ids) > most else [(_queries.newest_of_accounts, {"account_ids": account_ids})]
 
     async def look(self, drivers: Sequence[tuple[Any, dict[str, Any]]], **page: int) -> list[int]:
         """The numbers that the driver finds which reaches furthest back; fewer than `limit` are its last."""

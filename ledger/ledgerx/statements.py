@@ -67,15 +67,19 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_statement(
-    pool: Pool, tenant_id: UUID, code: str, period: Period, *, after: Place | None, limit: int
+    pool: Pool, tenant_id: UUID, code: str, period: Period, *, confined_to: str | None, after: Place | None, limit: int
 ) -> Statement:
-    """A page of at most `limit` lines after a place, from the beginning without one. Raises `NotFound`."""
+    """A page of at most `limit` lines after a place, from the beginning without one.
+
+    Raises `NotFound`, also outside of `confined_to`.
+    """
     by_effect = period.by is By.EFFECT
     found = await fetch(
         pool,
         tenant_id,
         _queries.boundaries,
         code=code,
+        owner=confined_to,
         seq=None if after is None else after.known,
         since=period.begin,
         until=period.end,

@@ -14,7 +14,7 @@ import msgspec
 from ledgerx import rows
 from ledgerx.codes import CodeRange
 from ledgerx.database import Pool, Queries
-from ledgerx.errors import InvalidField
+from ledgerx.errors import Forbidden, InvalidField
 from ledgerx.reading import fetch
 
 MAX_DAYS = 3_660
@@ -69,11 +69,15 @@ async def read_summary(
     end: date,
     group_by: Collection[GroupBy],
     ranges: Sequence[CodeRange] | None,
+    confined_to: str | None,
 ) -> Summary:
     """Sum the days from `begin` to before `end`, of the accounts with codes in `ranges`, or of all.
 
+    Who is `confined_to` an owner gets the sums of that owner's accounts; raises `Forbidden` where they ask for all.
     Raises `InvalidField` where that is no period, is longer than `MAX_DAYS`, or comes to more than `MAX_GROUPS`.
     """
+    if confined_to is not None and ranges is None:
+        raise Forbidden("members ask for an account or a prefix")
     periods = PERIODS.intersection(group_by)
     if len(periods) > 1:
         raise InvalidField("group by one of day, week and month")
@@ -87,6 +91,7 @@ async def read_summary(
         until=end,
         lows=None if ranges is None else [one.low for one in ranges],
         highs=None if ranges is None else [one.high for one in ranges],
+        owner=confined_to,
         by_category=GroupBy.CATEGORY in group_by,
         by_account=GroupBy.ACCOUNT in group_by,
         period=next((one.value for one in periods), None),

@@ -115,6 +115,12 @@ async def registration_allowed(connection: Connection, tenant_id: UUID) -> bool:
     return row is not None and row[0]
 
 
+async def let_members_post(connection: Connection, tenant_id: UUID, *, allowed: bool) -> None:
+    """Let members take from the accounts that they own, or no more. `connection` is the schema owner's."""
+    async with tenant_scope(connection, tenant_id):
+        await connection.execute(_queries.let_members_post, {"tenant_id": tenant_id, "allowed": allowed})
+
+
 async def create_client(
     connection: Connection, tenant_id: UUID, name: str, scopes: frozenset[Scope], author: Author = SYSTEM
 ) -> ClientCredentials:

@@ -1,7 +1,8 @@
 """Verification: reads a tenant's whole journal and recomputes everything that can be recomputed from it.
 
-The chain, the numbering, the zero sums, the guarded sums, and the streams' projections at the entry that each has
-reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
+The chain, the numbering, the zero sums, the guarded sums, the registries, and the streams' projections at the entry
+that each has reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain
+holds.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from ledgerx.journal import (
     chain,
     genesis,
 )
+from ledgerx.registry_audit import RegistryAudit
 from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 PAGE = 1_000
@@ -72,6 +74,7 @@ class Audit:
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
         self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
+        self.registries = RegistryAudit(self.find)
         # By code, what an account keeps for ever: its id, asset and scale.
         self._accounts: dict[str, tuple[int, str, int]] = {}
         self._next = 1
@@ -89,8 +92,9 @@ class Audit:
             self.find(entry.seq, "the hash does not match the entry and the hash before it")
         if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
             self.find(entry.seq, "category, description or metadata do not match their hash")
-        if entry.change is not None:
+        if isinstance(entry.change, AccountState):
             self._know(entry.seq, entry.change)
+        self.registries.feed(entry)
         totals: dict[tuple[str, bool], int] = {}
         for number, line in enumerate(entry.postings):
             side = line.asset, line.layer is Layer.POSTED
@@ -193,8 +197,9 @@ async def verify(
     """
     projected = await _fetch(connection, tenant_id, _queries.projected)
     holds = await _fetch(connection, tenant_id, _queries.open_holds)
+    registries = await _fetch(connection, tenant_id, _queries.registries)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
-    if not head:
+    if not head or not registries:
         raise NotFound("there is no such tenant")
     head_seq, head_hash = head[0][:2]
     audit = Audit(tenant_id)
@@ -204,6 +209,7 @@ async def verify(
         checks.append((projected[0][0], lambda: _check_projected(audit, projected)))
     if holds:
         checks.append((holds[0][0], lambda: audit.compare_holds({row[1] for row in holds if row[1]})))
+    checks.append((registries[0][0], lambda: audit.registries.compare(registries)))
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
     await _feed(connection, tenant_id, audit, checks, head_seq, progress)

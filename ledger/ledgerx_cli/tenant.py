@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from ledgerx.database import connect
+from ledgerx.audit import SYSTEM
+from ledgerx.database import connect, pool
+from ledgerx.engine import Engine
+from ledgerx.registries import ensure_strict_categories
 from ledgerx.tenancy import (
     ClientCredentials,
     Scope,
@@ -14,6 +17,7 @@ from ledgerx.tenancy import (
     create_client,
     create_tenant,
     find_tenant,
+    let_members_post,
 )
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
@@ -47,6 +51,42 @@ def registration(
 ) -> None:
     """Let people register themselves as members of a tenant, or no more."""
     asyncio.run(_set_registration(owner_url(data), name, allowed=state == "open"))
+
+
+@app.command
+def categories(
+    name: Annotated[str, Parameter(help="The tenant's name.")],
+    state: Annotated[Literal["strict", "free"], Parameter(help="Whether those that are not registered are refused.")],
+    /,
+    *,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let transactions of a tenant have registered categories only, or any, by an entry of its journal."""
+    asyncio.run(_set_categories(owner_url(data), name, strict=state == "strict"))
+
+
+async def _set_categories(url: str, name: str, *, strict: bool) -> None:
+    async with pool(url, application_name="ledgerx-tenant", max_size=1) as connections:
+        async with connections.connection() as connection:
+            tenant_id = await find_tenant(connection, name)
+        await ensure_strict_categories(connections, Engine(connections), tenant_id, strict=strict, actor=SYSTEM.actor)
+
+
+@app.command
+def members_may_post(
+    name: Annotated[str, Parameter(help="The tenant's name.")],
+    answer: Annotated[Literal["yes", "no"], Parameter(help="Whether members may take from the accounts they own.")],
+    /,
+    *,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let members of a tenant record transactions that take from their own accounts, or no more."""
+    asyncio.run(_set_members_may_post(owner_url(data), name, allowed=answer == "yes"))
+
+
+async def _set_members_may_post(url: str, name: str, *, allowed: bool) -> None:
+    async with await connect(url, application_name="ledgerx-tenant") as connection:
+        await let_members_post(connection, await find_tenant(connection, name), allowed=allowed)
 
 
 async def _set_registration(url: str, name: str, *, allowed: bool) -> None:

@@ -13,6 +13,7 @@ import pytest
 from psycopg import sql
 
 from ledgerx.migrate import migrate
+from ledgerx.roles import Role
 from ledgerx.tenancy import ClientCredentials
 from ledgerx_cli.embedded import kafka
 from ledgerx_cli.embedded.kafka import Kafka
@@ -21,6 +22,7 @@ from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
+from tests.integration.people import Person, new_people, speaking_for
 
 PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
 TEMPLATE = "migrated"
@@ -118,4 +120,18 @@ async def credentials(shared_database: Database) -> ClientCredentials:
 async def client(api: ApiProcess, credentials: ClientCredentials) -> AsyncIterator[LedgerClient]:
     """A client of that tenant with the accounts `bank` (no limits) and `user` (not below zero)."""
     async with client_of(api.base_url, credentials) as client:
+        yield client
+
+
+@pytest.fixture
+async def owner(shared_database: Database) -> Person:
+    """The owner of a tenant of the test's own."""
+    [person] = await new_people(shared_database, Role.OWNER)
+    return person
+
+
+@pytest.fixture
+async def admin(api: ApiProcess, owner: Person) -> AsyncIterator[LedgerClient]:
+    """A client that speaks for the owner."""
+    async with speaking_for(api, owner.principal) as client:
         yield client

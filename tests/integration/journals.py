@@ -12,7 +12,20 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ledgerx import database as db
-from ledgerx.commands import Amend, AnyCommand, Direction, Hold, Line, OpenAccount, Post
+from ledgerx.commands import (
+    Amend,
+    AnyCommand,
+    ChangeSettings,
+    CreateAsset,
+    CreateCategory,
+    DeleteAsset,
+    DeleteCategory,
+    Direction,
+    Hold,
+    Line,
+    OpenAccount,
+    Post,
+)
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
@@ -98,6 +111,13 @@ class Journal:
         """Open `bank` and `users:0` to `users:4`, in one batch of six entries."""
         codes = [("bank", AccountType.ASSET), *((f"users:{number}", AccountType.LIABILITY) for number in range(5))]
         await self._record(*(OpenAccount(**_request(), code=code, asset="USD", type=kind) for code, kind in codes))
+
+    async def register(self) -> None:
+        """Record changes that touch no account."""
+        commands = CreateAsset(**_request(), code="PTS", scale=0), CreateCategory(**_request(), code="c")
+        await self._record(*commands, ChangeSettings(**_request(), strict_categories=True))
+        await self._record(DeleteCategory(**_request(), code="c"), DeleteAsset(**_request(), code="PTS"))
+        await self._record(ChangeSettings(**_request(), strict_categories=False))
 
     async def hold(self, *, expires_in_s: float) -> None:
         """Record a hold of `bank` and a user."""

@@ -1,11 +1,14 @@
 """Every route of the application, called by everybody: what is too little is refused, what is foreign is not found."""
 
+import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import msgspec
 import pytest
 
 from ledgerx.audit import SYSTEM
@@ -13,12 +16,13 @@ from ledgerx.database import connect
 from ledgerx.emails import parse_email
 from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.roles import SCOPES, Role
-from ledgerx.tenancy import ClientCredentials, Scope, create_client, read_clients
+from ledgerx.tenancy import ClientCredentials, Scope, create_client, let_members_post, read_clients
 from ledgerx.users import create_user
 from ledgerx_api.tokens import Principal
 from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
-from tests.integration.ledger_client import client_of, new_tenant
+from tests.integration.ledger_client import Answer, LedgerClient, client_of, new_tenant
+from tests.integration.people import speaking_for
 from tests.routes import Route, documented_roles, documented_routes, new_app, routes_of
 
 with tempfile.TemporaryDirectory() as directory:
@@ -31,6 +35,8 @@ BODIES: dict[str, Any] = {
     "releaseTransaction": {},
     "reverseTransaction": {},
     "updateAccount": {"frozen": False},
+    "updateAsset": {"name": "changed"},
+    "updateCategory": {"name": "changed"},
 }
 # A query for each route that has an id in its path and needs one.
 QUERIES = {"getStatement": "?from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z"}
@@ -41,9 +47,9 @@ def somebody() -> ClientCredentials:
     return ClientCredentials(tenant_id=uuid4(), client_id="", client_secret="")
 
 
-async def status_of(api: ApiProcess, route: Route, token: str | None, path: str, body: Any = None) -> int:
+async def status_of(api: ApiProcess, route: Route, token: str | None, path: str, body: Any = None, **more: str) -> int:
     """The status of an answer; its body may never end."""
-    headers = {"Idempotency-Key": "key"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+    headers = {"Idempotency-Key": "key", **more} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     async with (
         aiohttp.ClientSession(api.base_url) as session,
         session.request(route.method, path, headers=headers, json=body) as answer,
@@ -54,7 +60,8 @@ async def status_of(api: ApiProcess, route: Route, token: str | None, path: str,
 def some_path(route: Route) -> str:
     """The path with ids of nothing."""
     values = {"user_id": uuid4(), "secret_id": uuid4(), "client_id": "nobody", "code": "nothing", "transaction_id": 999}
-    return route.path.format_map({**values, "export_id": uuid4(), "link": "nothing"})
+    values |= {"asset_code": "NOTHING", "category_code": "nothing", "export_id": uuid4(), "link": "nothing"}
+    return route.path.format_map(values)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
@@ -74,6 +81,9 @@ async def test_a_route_lets_in_whom_the_documentation_says_and_nobody_else(
         return
     for token in (None, "", "garbage", api.token(uuid4(), ttl_s=-60)):
         assert await status_of(api, route, token, path) == 401
+    owner = Principal(somebody.tenant_id, f"user:{uuid4()}", SCOPES[Role.OWNER], Role.OWNER)
+    for tenant in (uuid4(), "somebody"):
+        assert await status_of(api, route, api.sign(owner), path, **{"LedgerX-Tenant": f"{tenant}"}) == 401
     for role in Role:
         person = Principal(somebody.tenant_id, f"user:{uuid4()}", SCOPES[role], role)
         has_scope = role is not Role.MEMBER and bool({wanted.scope, "admin"} & scopes_of[role]) and wanted.scope
@@ -106,11 +116,15 @@ async def furnish(api: ApiProcess, database: Database, credentials: ClientCreden
         [secret] = next(client.secrets for client in clients if client.client_id == made.client_id)
     async with client_of(api.base_url, credentials) as ledger:
         transaction = await ledger.transfer("k")
+        for path, body in (("/v1/assets", {"code": "PTS", "scale": 0}), ("/v1/categories", {"code": "food"})):
+            assert (await ledger.request("POST", path, body=body)).status == 201
     return {
         "user_id": user.id,
         "client_id": made.client_id,
         "secret_id": secret.secret_id,
         "code": "user",
+        "asset_code": "PTS",
+        "category_code": "food",
         "transaction_id": transaction.body["id"],
         "export_id": export.id,
     }
@@ -139,3 +153,84 @@ async def test_what_another_tenant_has_is_not_found(
     mine = await asked_by(credentials.tenant_id)
     assert mine != 404
     assert mine < 400 or mine == 409, "the stranger was refused for another reason"
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """An account and the numbers of transactions with it: holds out of it and into it, and a post into it."""
+
+    code: str
+    out: int
+    into: int
+    post: int
+
+    def masked(self, answer: Answer) -> tuple[int, str]:
+        """What was answered, without the names that were asked for."""
+        text = json.dumps(answer.body).replace(self.code, "CODE")
+        for number in (self.out, self.into, self.post):
+            text = text.replace(f"transaction {number}", "transaction NUMBER")
+        return answer.status, text
+
+
+NOTHING = Thing("nothing", 1_000_001, 1_000_002, 1_000_003)
+_PERIOD = "from=2026-01-01&to=2027-01-01"
+_TRANSACTION = "/v1/transactions/"
+# How a member asks each route that is open to members for a thing; a new one of these needs an entry here.
+MEMBER_ASKS: dict[str, Callable[[Thing], tuple[str, Any]]] = {
+    "listAccounts": lambda thing: (f"/v1/accounts?prefix={thing.code}", None),
+    "getAccount": lambda thing: (f"/v1/accounts/{thing.code}", None),
+    "getBalance": lambda thing: (f"/v1/accounts/{thing.code}/balance", None),
+    "listAccountPostings": lambda thing: (f"/v1/accounts/{thing.code}/postings", None),
+    "getStatement": lambda thing: (f"/v1/accounts/{thing.code}/statement{QUERIES['getStatement']}", None),
+    "getAggregateBalance": lambda thing: (f"/v1/balance?account={thing.code}", None),
+    "getSummary": lambda thing: (f"/v1/summary?{_PERIOD}&account={thing.code}", None),
+    "listTransactions": lambda thing: (f"/v1/transactions?account={thing.code}", None),
+    "getTransaction": lambda thing: (f"{_TRANSACTION}{thing.post}", None),
+    "createTransaction": lambda thing: (
+        "/v1/transactions",
+        {"debit": thing.code, "credit": "shop", "amount": "1"},
+    ),
+    "createTransactions": lambda thing: (
+        "/v1/transactions/batch",
+        {"transactions": [{"debit": thing.code, "credit": "shop", "amount": "1"}], "atomic": True},
+    ),
+    "captureTransaction": lambda thing: (f"{_TRANSACTION}{thing.out}/capture", {}),
+    "releaseTransaction": lambda thing: (f"{_TRANSACTION}{thing.into}/release", {}),
+    "reverseTransaction": lambda thing: (f"{_TRANSACTION}{thing.post}/reverse", {}),
+}
+
+
+async def make_thing(ledger: LedgerClient, code: str, owner: str) -> Thing:
+    """An account of `owner` with its transactions."""
+    assert (await ledger.open_account(code, min_balance="-5", owner=owner)).status == 201
+    post = await ledger.transfer(f"post {code}", "5", credit=code)
+    out = await ledger.transfer(f"out {code}", debit=code, credit="shop", kind="hold")
+    into = await ledger.transfer(f"into {code}", debit="bank", credit=code, kind="hold")
+    return Thing(code, out.body["id"], into.body["id"], post.body["id"])
+
+
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if (wanted := documented_routes()[str(route)]).scope and "member" in wanted.roles],
+    ids=str,
+)
+async def test_to_a_member_what_is_anybody_elses_is_what_is_not_there(
+    api: ApiProcess, shared_database: Database, credentials: ClientCredentials, route: Route
+) -> None:
+    member = Principal(credentials.tenant_id, f"user:{uuid4()}", SCOPES[Role.MEMBER], Role.MEMBER)
+    async with await connect(shared_database.owner_url, application_name="test") as connection:
+        await let_members_post(connection, credentials.tenant_id, allowed=True)
+    async with client_of(api.base_url, credentials) as ledger, speaking_for(api, member) as client:
+        await ledger.open_account("shop")
+        own = await make_thing(ledger, "mine", str(member.user_id))
+        foreign = await make_thing(ledger, "theirs", str(uuid4()))
+
+        async def asked(thing: Thing) -> tuple[int, str]:
+            path, body = MEMBER_ASKS[str(route.handler.operation_id)](thing)
+            key = f"ask {thing.code}" if route.method == "POST" else None
+            return thing.masked(await client.request(route.method, path, body=body, key=key))
+
+        missing = await asked(NOTHING)
+        assert await asked(foreign) == missing
+        status, shown = await asked(own)
+        assert status < 300, shown
+        assert (status, shown) != missing

@@ -1,34 +1,19 @@
 """API clients and their secrets over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import pytest
 
-from ledgerx.roles import Role
 from ledgerx.tenancy import MAX_SECRETS
 from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient
-from tests.integration.people import Person, audited, new_people, post, speaking_for
+from tests.integration.people import Person, audited, post
 
 CLIENT = {"name": "billing", "scopes": ["ledger:read", "users:write"]}
-
-
-@pytest.fixture
-async def owner(shared_database: Database) -> Person:
-    [person] = await new_people(shared_database, Role.OWNER)
-    return person
-
-
-@pytest.fixture
-async def admin(api: ApiProcess, owner: Person) -> AsyncIterator[LedgerClient]:
-    """A client that speaks for the owner."""
-    async with speaking_for(api, owner.principal) as client:
-        yield client
 
 
 async def token_status(api: ApiProcess, client_id: str, client_secret: str) -> int:

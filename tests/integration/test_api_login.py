@@ -311,7 +311,8 @@ async def test_members_register_where_the_tenant_allows_it_and_a_taken_email_is_
     anybody.token = (await log_in(anybody, owner, email="new@example.com")).body["access_token"]
     me = (await anybody.get("/v1/users/me")).body
     assert (me["role"], me["email"], me["name"]) == ("member", "New@example.com", "New")
-    assert (await anybody.get("/v1/accounts")).told == (403, "forbidden")
+    assert (await anybody.get("/v1/accounts")).body == {"items": [], "next_cursor": None}
+    assert (await anybody.get("/v1/trial-balance")).told == (403, "forbidden")
     assert (await anybody.get("/v1/users")).told == (403, "forbidden")
 
 

@@ -123,7 +123,9 @@ async def test_a_page_looks_at_no_more_than_its_share_and_the_next_goes_on(
         pages = 0
         before: int | None = NEWEST[0]
         while before is not None and pages < 20:
-            page = await find_transactions(pool, credentials.tenant_id, filters, before=before, limit=2)
+            page = await find_transactions(
+                pool, credentials.tenant_id, filters, confined_to=None, before=before, limit=2
+            )
             found += page.items
             before, pages = page.following, pages + 1
     assert [entry.postings[0].amount for entry in found] == [200]

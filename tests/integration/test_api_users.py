@@ -1,7 +1,6 @@
 """Users over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,22 +12,9 @@ from ledgerx_api.tokens import Principal
 from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient
-from tests.integration.people import Person, audited, new_people, post, speaking_for
+from tests.integration.people import Person, audited, post, speaking_for
 
 ADA = {"email": "Ada@Example.com", "name": "Ada", "role": "operator"}
-
-
-@pytest.fixture
-async def owner(shared_database: Database) -> Person:
-    [person] = await new_people(shared_database, Role.OWNER)
-    return person
-
-
-@pytest.fixture
-async def admin(api: ApiProcess, owner: Person) -> AsyncIterator[LedgerClient]:
-    """A client that speaks for the owner."""
-    async with speaking_for(api, owner.principal) as client:
-        yield client
 
 
 async def change(client: LedgerClient, user_id: Any, if_match: str | None = None, **fields: Any) -> Answer:

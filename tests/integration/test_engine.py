@@ -300,6 +300,23 @@ async def test_a_caller_that_goes_away_leaves_the_others_their_answers(
     assert (await verified(shared_database, tenant)).transactions == 4
 
 
+async def test_callers_that_wait_together_are_not_answered_together(
+    admin: Connection, engine: Engine, tenant: UUID
+) -> None:
+    """They would come back together, and the database would stand idle meanwhile."""
+    async with locked_head(admin, tenant):
+        first = asyncio.create_task(engine.run(tenant, transfer("first")))
+        await eventually_some(admin, "wait_event_type = 'Lock'")
+        others = [asyncio.create_task(engine.run(tenant, transfer(f"{n}"))) for n in range(30)]
+        await asyncio.sleep(0)
+    assert count(await asyncio.gather(first, *others)) == {Recorded: 31}
+    cursor = await admin.execute(
+        "SELECT last_seq - first_seq + 1 FROM ledgerx.outbox WHERE tenant_id = %s ORDER BY first_seq", (tenant,)
+    )
+    accounts, *batches = [row[0] for row in await cursor.fetchall()]
+    assert (accounts, batches) == (2, [1, 20, 8, 2])
+
+
 async def test_killed_sessions_lose_nothing_and_write_nothing_twice(
     shared_database: Database, make_engine: MakeEngine, engine: Engine, tenant: UUID, admin: Connection
 ) -> None:

@@ -38,7 +38,7 @@ async def watch(pool: Pool) -> AsyncIterator[HeadWatch]:
     running.cancel()
 
 
-def nothing() -> None:
+async def nothing() -> None:
     """Authorises."""
 
 
@@ -67,7 +67,7 @@ async def test_a_silent_stream_beats_and_goes_on(pool: Pool, watch: HeadWatch, j
 async def test_a_stream_ends_when_it_is_not_authorised_any_more(pool: Pool, watch: HeadWatch, journal: Journal) -> None:
     allowed = True
 
-    def authorise() -> None:
+    async def authorise() -> None:
         if not allowed:
             raise InvalidToken
 

@@ -71,8 +71,8 @@ async def test_due_holds_of_every_tenant_expire_and_no_others(database: Database
     assert await open_holds(database, first) == [later, never]
     assert await open_holds(database, second) == []
     for tenant_id, seq in ((first, due), (second, also_due)):
-        [(resolution, kind)] = (await read_transaction(pool, tenant_id, seq)).links
-        expired = (await read_transaction(pool, tenant_id, resolution)).entry
+        [(resolution, kind)] = (await read_transaction(pool, tenant_id, seq, confined_to=None)).links
+        expired = (await read_transaction(pool, tenant_id, resolution, confined_to=None)).entry
         assert (kind, expired.target_seq, expired.actor) == (Kind.EXPIRE, seq, ACTOR)
 
 

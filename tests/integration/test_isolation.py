@@ -13,25 +13,35 @@ from psycopg import sql
 from ledgerx import database as db
 from ledgerx.audit import SYSTEM
 from ledgerx.batch import run_batch
-from ledgerx.commands import AnyCommand
+from ledgerx.commands import AnyCommand, CreateAsset, CreateCategory
 from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
 from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
+from ledgerx.trust import Trust, set_trust
 from ledgerx.users import create_user, issue_password_token
 from ledgerx_cli.roles import Database
-from tests.commands import opening, transfer
+from tests.commands import envelope, opening, transfer
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.unit.memory_ledger import NOON
 
-PEOPLE = ("users", "refresh_tokens", "password_tokens", "login_attempts", "api_client_secrets", "audit_log")
+PEOPLE = (
+    "users",
+    "refresh_tokens",
+    "password_tokens",
+    "login_attempts",
+    "api_client_secrets",
+    "audit_log",
+    "trusted_issuers",
+)
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 EXPORTS = ("exports", "search_terms")
+REGISTRIES = ("assets", "categories")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks")
-TABLES = (*JOURNAL, *PEOPLE)
+TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE)
 READABLE = {
     # It sees the exports of all, as it does open holds: a function of its own finds the due ones.
     "owner": (*TABLES, "search_terms", *PROJECTED, "dated_tails"),
@@ -59,6 +69,7 @@ def tenants(shared_database: Database) -> tuple[UUID, UUID]:
 async def _fill(database: Database) -> UUID:
     tenant_id = (await new_tenant(database)).tenant_id
     commands: list[AnyCommand] = [opening("bank"), opening("user", min_balance="0"), transfer("k", metadata='{"a":1}')]
+    commands += [CreateAsset(code="PTS", scale=0, **envelope("a")), CreateCategory(code="food", **envelope("c"))]
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
         await fill_people(connection, tenant_id)
@@ -86,6 +97,9 @@ async def fill_people(connection: db.Connection, tenant_id: UUID) -> None:
         connection, tenant_id, email=parse_email("a@example.com"), role=Role.OWNER, scopes=scopes, author=SYSTEM
     )
     await issue_password_token(connection, tenant_id, user.id, scopes=scopes, author=SYSTEM)
+    url = "https://login.example.com"
+    trust = Trust(issuer=url, audience=f"{tenant_id}", role_claim=("groups",), roles={"x": Role.MEMBER})
+    await set_trust(connection, tenant_id, trust, allowed_issuers=[url], author=SYSTEM)
     async with tenant_scope(connection, tenant_id):
         key = (tenant_id, user.id)
         await connection.execute(
@@ -148,8 +162,8 @@ async def test_heads_of_several_tenants_are_those_that_were_asked_for_and_leave_
 ) -> None:
     unknown = uuid4()
     async with db.pool(shared_database.api_url, application_name="test", max_size=1) as pool:
-        assert await read_head_seqs(pool, [*tenants, unknown]) == dict.fromkeys(tenants, 3)
-        assert await read_head_seqs(pool, [tenants[0]]) == {tenants[0]: 3}
+        assert await read_head_seqs(pool, [*tenants, unknown]) == dict.fromkeys(tenants, 5)
+        assert await read_head_seqs(pool, [tenants[0]]) == {tenants[0]: 5}
         assert await read_head_seqs(pool, []) == {}
         async with pool.connection() as connection:
             assert await (await connection.execute("SELECT FROM ledgerx.heads")).fetchall() == []
@@ -164,6 +178,8 @@ async def clients(api: ApiProcess, shared_database: Database) -> AsyncIterator[t
     ):
         await mine.open_account("private")
         await mine.transfer("k", credit="private", category="secret", metadata={"secret": 1})
+        await mine.request("POST", "/v1/assets", body={"code": "SECRET", "scale": 3})
+        await mine.request("POST", "/v1/categories", body={"code": "secret"})
         yield mine, other
 
 
@@ -178,6 +194,8 @@ async def test_what_belongs_to_another_tenant_is_not_found(clients: tuple[Ledger
         "/v1/accounts/private/statement?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
         "/v1/balance?account=private",
         f"/v1/transactions/{transaction['id']}",
+        "/v1/assets/SECRET",
+        "/v1/categories/secret",
     ):
         assert (await mine.get(path)).status == 200
         assert (await other.get(path)).told == (404, "not_found")
@@ -187,6 +205,10 @@ async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, Ledg
     mine, other = clients
     assert (await other.get("/v1/transactions")).body["items"] == []
     assert [account["code"] for account in (await other.get("/v1/accounts")).body["items"]] == ["bank", "user"]
+    for path in ("/v1/assets?registered=true", "/v1/categories"):
+        assert (await other.get(path)).body["items"] == []
+        assert len((await mine.get(path)).body["items"]) == 1
+    assert (await other.open_account("mine", asset="SECRET")).told == (422, "unknown_asset")
     days = {"from": "2000-01-01", "to": "2009-01-01"}
     assert (await other.get("/v1/summary", **days)).body["items"] == []
     assert (await other.get("/v1/balance", prefix="private")).body["items"] == []

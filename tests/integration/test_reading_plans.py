@@ -39,6 +39,11 @@ SUMMED = {
     "period": "day",
 }
 ONE_USER = {"lows": ["users:7"], "highs": ["users:7\x01"]}
+USERS_RANGE = {"lows": ["users:"], "highs": ["users;"]}
+# Every hundredth of the users' accounts has one owner, who is a member.
+OWNED = USERS // 100
+ALL: dict[str, Any] = {"owner": None}
+OWN: dict[str, Any] = {"owner": "me"}
 
 
 @pytest.fixture(scope="module")
@@ -47,48 +52,73 @@ def tenant(shared_database: Database) -> UUID:
     asyncio.run(make_large_journal(shared_database, "large/undated", transactions=TRANSACTIONS, dated=TRANSACTIONS + 1))
     with psycopg.connect(shared_database.admin_url, autocommit=True) as connection:
         connection.execute("ANALYZE ledgerx.entries, ledgerx.postings")
-    return asyncio.run(make_large_journal(shared_database, "large/plans", transactions=TRANSACTIONS, dated=2))
+    tenant_id = asyncio.run(make_large_journal(shared_database, "large/plans", transactions=TRANSACTIONS, dated=2))
+    with psycopg.connect(shared_database.admin_url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE ledgerx.accounts SET owner = %s WHERE tenant_id = %s AND account_id %% 100 = 0",
+            (OWN["owner"], tenant_id),
+        )
+    return tenant_id
 
 
 @pytest.mark.parametrize(
     ("query", "parameters", "most_rows"),
     [
-        (READING.sums, {"codes": ["bank"]}, 10),
-        (BALANCES.balance_at, {"code": "bank", "as_of": MIDDLE, "effective_at": None}, 1_000 + 30),
-        (BALANCES.balance_at, {"code": "bank", "as_of": None, "effective_at": MIDDLE}, TIME_TRAVEL),
-        (BALANCES.balance_at, {"code": "users:7", "as_of": None, "effective_at": MIDDLE}, 200),
-        (BALANCES.totals, ONE_USER, 10),
-        (STATEMENTS.boundaries, {"code": "bank", "seq": None, "by_effect": True, **PERIOD}, 2 * TIME_TRAVEL),
-        (STATEMENTS.boundaries, {"code": "bank", "seq": None, "by_effect": False, **PERIOD}, 2 * 1_030),
+        (READING.sums, {**ALL, "codes": ["bank"]}, 10),
+        (READING.sums, {**OWN, "codes": ["bank", "users:10"]}, 5),
+        (READING.links, {**OWN, "seqs": [LAST // 2]}, 10),
+        (READING.postings, {**OWN, "seqs": list(range(9_000, 9_100))}, 400),
+        (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": MIDDLE, "effective_at": None}, 1_000 + 30),
+        (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": None, "effective_at": MIDDLE}, TIME_TRAVEL),
+        (BALANCES.balance_at, {**OWN, "code": "bank", "as_of": None, "effective_at": MIDDLE}, 5),
+        (BALANCES.balance_at, {**ALL, "code": "users:7", "as_of": None, "effective_at": MIDDLE}, 200),
+        (BALANCES.totals, {**ALL, **ONE_USER}, 10),
+        (BALANCES.totals, {**OWN, **USERS_RANGE}, 2 * OWNED + 10),
+        (STATEMENTS.boundaries, {**ALL, "code": "bank", "seq": None, "by_effect": True, **PERIOD}, 2 * TIME_TRAVEL),
+        (STATEMENTS.boundaries, {**ALL, "code": "bank", "seq": None, "by_effect": False, **PERIOD}, 2 * 1_030),
+        (STATEMENTS.boundaries, {**OWN, "code": "bank", "seq": None, "by_effect": False, **PERIOD}, 5),
         (STATEMENTS.lines_by_recording, {**LINES}, 250),
         (STATEMENTS.lines_by_effect, {**LINES, "looks": 102}, 550),
-        (SUMMARIES.summary, {**SUMMED, **ONE_USER, "limit": 10_001}, 100),
-        (SUMMARIES.summary, {**SUMMED, "lows": None, "highs": None, "limit": 10_001}, 4 * 3 * 1_500 * 2),
+        (SUMMARIES.summary, {**ALL, **SUMMED, **ONE_USER, "limit": 10_001}, 100),
+        (SUMMARIES.summary, {**OWN, **SUMMED, **USERS_RANGE, "limit": 10_001}, 5 * OWNED),
+        (SUMMARIES.summary, {**ALL, **SUMMED, "lows": None, "highs": None, "limit": 10_001}, 4 * 3 * 1_500 * 2),
         (SEARCH.recorded_between, {"recorded_from": MIDDLE, "recorded_to": MIDDLE}, 50),
-        (SEARCH.accounts_in_ranges, {"lows": ["users:"], "highs": ["users;"], "limit": 101}, 101),
+        (SEARCH.accounts_in_ranges, {**ALL, **USERS_RANGE, "limit": 101}, 101),
+        (SEARCH.accounts_in_ranges, {**OWN, **USERS_RANGE, "limit": 1_001}, OWNED),
+        (SEARCH.accounts_in_ranges, {**OWN, **ONE_USER, "limit": 1_001}, 0),
         (SEARCH.newest_entries, PAGE, 51),
         (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1]}, 52),
         (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1, 2, 3]}, 3 * 52),
         (SEARCH.newest_with_reference, {**PAGE, "reference": "r2000"}, 1),
         (SEARCH.newest_of_category, {**PAGE, "category": "c3"}, 51),
         (SEARCH.newest_with_metadata, {**PAGE, "key": "k", "value": "1"}, 0),
-        (SEARCH.codes_of_owner, {"owner": "me", "limit": 1_001}, 0),
         (SEARCH.codes_with_metadata, {"key": "k", "value": "1", "limit": 1_001}, 0),
         (
             SEARCH.fitting_transactions,
-            {**FITTING, "seqs": list(range(9_000, 9_500)), "limit": 51},
+            {**FITTING, **ALL, "seqs": list(range(9_000, 9_500)), "limit": 51},
             2_600,
         ),
         (
             SEARCH.fitting_transactions,
-            {**FITTING, "seqs": list(range(9_000, 9_100)), "metadata": '{"k":1}', "limit": 51},
+            {**FITTING, **OWN, "seqs": list(range(9_000, 9_500)), "limit": 51},
+            2_600,
+        ),
+        (
+            SEARCH.fitting_transactions,
+            {**FITTING, **ALL, "seqs": list(range(9_000, 9_100)), "metadata": '{"k":1}', "limit": 51},
             600,
         ),
         (
             SEARCH.accounts_in_order,
-            {"lows": ["users:"], "highs": ["users;"], "after": "users:5", "looks": 100, "limit": 51}
-            | {"type": None, "asset": None, "status": "closed", "owner": None, "metadata": '{"k":1}'},
+            {**ALL, **USERS_RANGE, "after": "users:5", "looks": 100, "limit": 51}
+            | {"type": None, "asset": None, "status": "closed", "metadata": '{"k":1}'},
             200,
+        ),
+        (
+            SEARCH.accounts_in_order,
+            {**OWN, **USERS_RANGE, "after": "users:5", "looks": 2_000, "limit": 51}
+            | {"type": None, "asset": None, "status": "open", "metadata": None},
+            OWNED,
         ),
     ],
 )

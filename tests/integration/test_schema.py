@@ -24,6 +24,7 @@ from tests.unit.memory_ledger import NOON
 # Keys that do not begin with tenant_id, and why.
 PLATFORM_WIDE_KEYS = {
     "tenants_name_key",  # the registry of tenants is what names them
+    "trusted_issuers_audience_key",  # a token that is meant for one tenant is never good in another
 }
 ROLES = ("ledgerx_owner", "ledgerx_api", "ledgerx_streams", "ledgerx_relay")
 
@@ -151,6 +152,8 @@ READING = Queries("ledgerx", "sql/reading.sql")
 PEOPLE = Queries("ledgerx", "sql/people.sql")
 SESSIONS = Queries("ledgerx", "sql/sessions.sql")
 TENANCY = Queries("ledgerx", "sql/tenancy.sql")
+REGISTRIES = Queries("ledgerx", "sql/registries.sql")
+TRUST = Queries("ledgerx", "sql/trust.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
 EXPORTS = Queries("ledgerx", "sql/exports.sql")
 NOBODY = UUID(int=1)
@@ -179,10 +182,17 @@ def grown_tenant(shared_database: Database) -> UUID:
         (POSTING.lock_head, {}),
         (POSTING.load_accounts, {"codes": CODES[:500]}),
         (POSTING.load_keys, {"keys": [f"{n}" for n in range(500)]}),
-        (READING.sums, {"codes": CODES[:1]}),
-        (READING.account, {"code": CODES[7]}),
+        (READING.sums, {"codes": CODES[:1], "owner": None}),
+        (READING.account, {"code": CODES[7], "owner": None}),
         (READING.entries, {"seqs": list(range(100, 151))}),
-        (READING.postings, {"seqs": list(range(3_000, 3_051))}),
+        (REGISTRIES.load_assets, {"codes": ["USD", "BTC"]}),
+        (REGISTRIES.load_categories, {"codes": ["a", "b"]}),
+        (REGISTRIES.asset_codes_page, {"after": "", "limit": 51}),
+        (REGISTRIES.categories_page, {"lows": [""], "highs": ["z"], "after": "", "limit": 51}),
+        (READING.postings, {"seqs": list(range(3_000, 3_051)), "owner": None}),
+        (READING.links, {"seqs": [3_000], "owner": None}),
+        (READING.links, {"seqs": [3_000], "owner": "me"}),
+        (POSTING.members_may_post, {}),
         (PEOPLE.user_by_email, {"email_key": "a@example.com"}),
         (PEOPLE.users_page, {"after": NOBODY, "limit": 51}),
         (PEOPLE.other_owner, {"user_id": NOBODY}),
@@ -192,6 +202,8 @@ def grown_tenant(shared_database: Database) -> UUID:
         (SESSIONS.lock_family, {"family_id": NOBODY}),
         (TENANCY.find_client, {"client_id": "x"}),
         (TENANCY.clients_page, {"after": "", "limit": 51}),
+        (TRUST.trust, {}),
+        (TRUST.lock_trust, {}),
         (AUDIT.audit_page, {"before": NOBODY, "limit": 51}),
         (EXPORTS.room, {}),
         (EXPORTS.exports_page, {"before": NOBODY, "limit": 51}),

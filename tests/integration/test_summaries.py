@@ -26,6 +26,8 @@ from tests.integration.ledger_client import LedgerClient, new_tenant
 ZONE = "America/New_York"
 START = datetime(2100, 1, 30, 3, tzinfo=UTC)
 SUMMARY = "/v1/summary"
+MEMBER = "me"
+OWNED = ("bank", "users:1:a")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -59,7 +61,8 @@ async def test_a_summary_is_the_sum_of_its_postings(shared_database: Database, s
     head = 4
     async with await db.connect(shared_database.api_url, application_name="test") as connection:
         codes = ["bank", "users:1", "users:1:a", "users:2"]
-        await run_batch(connection, tenant_id, [opening(code) for code in codes], clock=lambda: START)
+        openings = [opening(code, owner=MEMBER if code in OWNED else None) for code in codes]
+        await run_batch(connection, tenant_id, openings, clock=lambda: START)
         for number in range(8):
             commands: list[AnyCommand] = []
             for index in range(3 * bool(posted)):
@@ -104,9 +107,12 @@ async def test_a_summary_is_the_sum_of_its_postings(shared_database: Database, s
             begin = START.date() + timedelta(days=chance.randrange(-22, 22))
             end = begin + timedelta(days=chance.randrange(1, 30))
             ranges: tuple[CodeRange, ...] | None = chance.choice([None, below("users"), below("users:1"), below("b")])
+            confined_to = chance.choice([None, MEMBER]) if ranges is not None else None
             expected: Counter[tuple[date | None, str | None, str | None]] = Counter()
             debits, credited = expected.copy(), expected.copy()
             for line in lines:
+                if confined_to is not None and line.account not in OWNED:
+                    continue
                 if begin <= line.day < end and (ranges is None or any(line.account in one for one in ranges)):
                     key_ = (
                         period_of(line.day, group_by),
@@ -115,7 +121,9 @@ async def test_a_summary_is_the_sum_of_its_postings(shared_database: Database, s
                     )
                     expected[key_] += 1
                     (debits if line.amount > 0 else credited)[key_] += abs(line.amount)
-            found = await read_summary(pool, tenant_id, begin=begin, end=end, group_by=group_by, ranges=ranges)
+            found = await read_summary(
+                pool, tenant_id, begin=begin, end=end, group_by=group_by, ranges=ranges, confined_to=confined_to
+            )
             assert {
                 (one.period, one.account, one.category): (one.debits, one.credits, one.postings) for one in found.groups
             } == {key_: (debits[key_], credited[key_], count) for key_, count in expected.items()}, number

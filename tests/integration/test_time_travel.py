@@ -88,7 +88,7 @@ async def _compare(
             for as_of, effective_at in [*asked, (None, None)]:
                 cut = None if as_of is None else NOON + as_of * MINUTE
                 effective = None if effective_at is None else NOON + effective_at * MINUTE
-                found = await read_balance_at(pool, tenant_id, "a", as_of=cut, effective_at=effective)
+                found = await read_balance_at(pool, tenant_id, "a", confined_to=None, as_of=cut, effective_at=effective)
                 assert found.balance.posted == sum(
                     amount
                     for recorded, in_effect, amount in known

@@ -121,7 +121,14 @@ def test_the_other_subcommands_find_the_platform_and_a_second_one_is_refused(dat
         assert up.post("/v1/auth/register", **eve)[0] == 403
         assert ledgerx("tenant", "registration", "acme", "open", "--data", str(data)).returncode == 0
         assert up.post("/v1/auth/register", **eve)[0] == 202
-        assert up.post("/v1/auth/login", **eve)[0] == 200
+        status, eves = up.post("/v1/auth/login", **eve)
+        assert status == 200
+        told = []
+        for said in ("no", "yes", "no"):
+            assert ledgerx("tenant", "members-may-post", "acme", said, "--data", str(data)).returncode == 0
+            payment = {"debit": "eve", "credit": "shop", "amount": "1"}
+            told.append(up.post("/v1/transactions?dry_run=true", eves["access_token"], **payment)[1]["code"])
+        assert told == ["forbidden", "unknown_account", "forbidden"]
         second = ledgerx("up", "--data", str(data))
         assert second.returncode == 1
         assert second.stderr == f"ledgerx: {data} is in use by another platform (process {up.process.pid})\n"

@@ -17,6 +17,8 @@ from ledgerx import events, journal, settings
 from ledgerx.errors import LedgerError
 from ledgerx.feed import EVENT_TYPES
 from ledgerx.journal_file import JournalFileHead
+from ledgerx.roles import Role
+from ledgerx_api.schemas_trust import Trust
 from ledgerx_api.settings import ApiSettings
 from ledgerx_cli.migrate import MigrateSettings
 from ledgerx_cli.up import Servers
@@ -156,6 +158,11 @@ def test_the_first_line_of_a_file_in_the_journal_format_is_that_of_the_vectors()
 def test_the_events_are_those_of_the_code() -> None:
     documented = {kind.strip("`"): name.strip("`") for name, _, kind in rows("events.md")}
     assert documented == {kind.value: name for kind, name in EVENT_TYPES.items()}
+
+
+def test_the_issuer_to_trust_is_one_that_the_api_takes() -> None:
+    [shown] = blocks("access.md", "json")
+    assert msgspec.json.decode(shown, type=Trust).roles["customers"] is Role.MEMBER
 
 
 @pytest.mark.parametrize("document", MARKDOWN)

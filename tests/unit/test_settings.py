@@ -7,6 +7,7 @@ import pytest
 
 from ledgerx.errors import ConfigurationError
 from ledgerx.settings import Secret, load
+from tests.routes import new_app
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -58,3 +59,25 @@ def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPa
     for name, value in {**REQUIRED, "LEDGERX_PORT": "9001"}.items():
         monkeypatch.setenv(name, value)
     assert load(Example).port == 9001
+
+
+@pytest.mark.parametrize(
+    ("variable", "settings"),
+    [
+        ("LEDGERX_OIDC_ISSUERS", {"oidc_issuers": "login.example.com"}),
+        ("LEDGERX_OIDC_ISSUERS", {"oidc_issuers": "https://a.example.com, http://b.example.com"}),
+        ("LEDGERX_OIDC_ISSUERS", {"oidc_issuers": "http://127.0.0.1:8080", "oidc_networks": "10.0.0.0/8"}),
+        ("LEDGERX_OIDC_ISSUERS", {"oidc_issuers": "https://a.example.com", "issuer": "https://a.example.com"}),
+        ("LEDGERX_OIDC_NETWORKS", {"oidc_networks": "10.0.0.1/8"}),
+        ("LEDGERX_TRUSTED_PROXIES", {"trusted_proxies": "10.0.0.1/8"}),
+    ],
+)
+def test_the_api_does_not_start_with_issuers_that_it_cannot_ask(
+    tmp_path: Path, variable: str, settings: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        new_app(tmp_path, **settings)
+
+
+def test_the_api_starts_with_issuers_on_loopback_where_that_is_said(tmp_path: Path) -> None:
+    assert new_app(tmp_path, oidc_issuers="http://localhost:1/a http://[::1]:1/", oidc_networks="127.0.0.1, ::1")

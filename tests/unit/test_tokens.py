@@ -75,7 +75,7 @@ def test_a_token_says_what_a_person_is_in_the_tenant(tokens: Tokens, role: Role)
     user_id = UUID(int=7)
     person = tokens.verify(tokens.sign(Principal(PRINCIPAL.tenant_id, f"user:{user_id}", SCOPES[role], role)))
     assert (person.role, person.user_id, person.scopes) == (role, user_id, SCOPES[role])
-    assert person.confined_to == (user_id if role is Role.MEMBER else None)
+    assert person.confined_to == (str(user_id) if role is Role.MEMBER else None)
 
 
 def test_a_client_is_no_person(tokens: Tokens) -> None:

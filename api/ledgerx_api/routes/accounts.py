@@ -15,6 +15,7 @@ from ledgerx.reading import (
     read_account,
     read_postings,
 )
+from ledgerx.roles import Role
 from ledgerx.search import AccountFilters, find_accounts
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, paging, schemas
@@ -34,7 +35,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         ACCOUNTS,
         tags=["accounts"],
         operation_id="listAccounts",
-        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Account], "A page.")),
+        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Account], "A page."), roles=[Role.MEMBER]),
     )
     async def list_accounts(
         request: LedgerRequest,
@@ -47,31 +48,38 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         limit: Limit = None,
         cursor: CursorParameter = None,
     ) -> ASGIResponse:
-        """List accounts in the order of their codes. With filters a page may be short and still have a next one."""
+        """List accounts in the order of their codes. With filters a page may be short and still have a next one.
+
+        Members list their own accounts.
+        """
         filters = AccountFilters(
             prefix=prefix, owner=owner, type=account_type, asset=asset, status=status, metadata=metadata
         )
         here = paging.start_filtered(ACCOUNTS, cursor, limit, filters, first="", position=str)
         filters, after = here.position
-        found = await find_accounts(pool, request.user.tenant_id, filters, after=after, limit=here.limit)
+        user = request.user
+        found = await find_accounts(
+            pool, user.tenant_id, filters, confined_to=user.confined_to, after=after, limit=here.limit
+        )
         return conditional.answer(request, paging.filtered_page(here, found.items, schemas.account, found.following))
 
     @get(
         ONE_ACCOUNT,
         tags=["accounts"],
         operation_id="getAccount",
-        **requires(Scope.LEDGER_READ, conditional.answers(schemas.Account, "The account.")),
+        **requires(Scope.LEDGER_READ, conditional.answers(schemas.Account, "The account."), roles=[Role.MEMBER]),
     )
     async def get_account(request: LedgerRequest, code: AccountCode) -> ASGIResponse:
         """Get an account. Its `ETag` is its version."""
-        found = schemas.account(await read_account(pool, request.user.tenant_id, code))
+        user = request.user
+        found = schemas.account(await read_account(pool, user.tenant_id, code, confined_to=user.confined_to))
         return conditional.answer(request, found, version=found.version)
 
     @get(
         ONE_ACCOUNT + "/postings",
         tags=["accounts"],
         operation_id="listAccountPostings",
-        **requires(Scope.LEDGER_READ),
+        **requires(Scope.LEDGER_READ, roles=[Role.MEMBER]),
     )
     async def list_account_postings(
         request: LedgerRequest,
@@ -83,7 +91,8 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         tenant_id = request.user.tenant_id
         path = f"{ACCOUNTS}/{code}/postings"
         here = paging.start(path, cursor, limit, first=NEWEST, position=tuple[int, int])
-        account: AccountRecord = await read_account(pool, tenant_id, code)
+        confined_to = request.user.confined_to
+        account: AccountRecord = await read_account(pool, tenant_id, code, confined_to=confined_to)
         found = await read_postings(pool, tenant_id, account.account, before=here.position, limit=here.limit + 1)
         scale = account.account.scale
         return paging.page(

@@ -1,7 +1,8 @@
 """Many transactions in one request."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Response, post
@@ -13,13 +14,19 @@ from ledgerx.commands import AnyCommand
 from ledgerx.engine import MAX_BATCH, Engine
 from ledgerx.errors import BatchRefused, LedgerError
 from ledgerx.outcomes import Outcome, Refused, Replayed
+from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api import idempotency, movements, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller
+from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller, kept_key
 from ledgerx_api.batch import MAX_BODY_BYTES, NDJSON, Batch, BatchBody
 from ledgerx_api.problems import problem_of
 from ledgerx_api.rate_limits import RateLimiter
+from ledgerx_api.tokens import Principal
+
+T = TypeVar("T")
+# Items that are worked on at a stretch, some 10 us each.
+_TURN = 50
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +67,7 @@ def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
         **requires(
             Scope.LEDGER_WRITE,
             {200: ResponseSpec(BatchAnswer, generate_examples=False, description="What became of each item.")},
+            roles=[Role.MEMBER],
         ),
     )
     async def create_transactions(
@@ -71,7 +79,7 @@ def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
         in the same order, as they are there, and a last line with the member `summary`: an answer without it was cut.
         """
         await limiter.charge(request, len(data.items))
-        commands = _commands(request, data, key, key_required=not dry_run)
+        commands = await _commands(request, data, key, key_required=not dry_run)
         if data.lines:
             return Stream(_results_by_line(engine, request, commands, dry_run=dry_run), media_type=NDJSON)
         given = [command for command in commands if not isinstance(command, LedgerError)]
@@ -84,24 +92,35 @@ def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
     return [create_transactions]
 
 
-def _commands(
+async def _in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with the loop free for others after every few: what is done with thousands takes its time."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
+
+
+async def _commands(
     request: LedgerRequest, batch: Batch, key: str | None, *, key_required: bool
 ) -> list[AnyCommand | LedgerError]:
     """A command for each item, or what is wrong with it. Raises `MissingIdempotencyKey`, `InvalidIdempotencyKey`."""
     common = caller(request, key, key_required=key_required)
+    items = enumerate(zip(batch.items, batch.contents, strict=True))
     return [
-        _command(item, content, {**common, "idempotency_key": f"{common['idempotency_key']}#{number}"})
-        for number, (item, content) in enumerate(zip(batch.items, batch.contents, strict=True))
+        _command(request.user, item, content, {**common, "idempotency_key": f"{common['idempotency_key']}#{number}"})
+        async for number, (item, content) in _in_turns(items)
     ]
 
 
-def _command(item: movements.BatchItem | LedgerError, content: Any, common: dict[str, Any]) -> AnyCommand | LedgerError:
+def _command(
+    principal: Principal, item: movements.BatchItem | LedgerError, content: Any, common: dict[str, Any]
+) -> AnyCommand | LedgerError:
     if isinstance(item, LedgerError):
         return item
     try:
         own_key = content.pop("idempotency_key", None)
         if own_key is not None:
-            common["idempotency_key"] = idempotency.parse_key(own_key)
+            common["idempotency_key"] = kept_key(principal, own_key)
         common["fingerprint"] = idempotency.fingerprint_of("post", "", common["actor"], content)
         return movements.transact(item, **common)
     except LedgerError as error:
@@ -128,7 +147,7 @@ async def _results(
     decided: Iterator[Outcome] = iter(outcomes)
     return [
         _result(Refused(command) if isinstance(command, LedgerError) else next(decided), dry_run=dry_run)
-        for command in commands
+        async for command in _in_turns(commands)
     ]
 
 

@@ -14,6 +14,7 @@ from ledgerx.tenancy import Scope
 from ledgerx_api import event_streams, schemas_feed
 from ledgerx_api.access import OPT, authorise, requires
 from ledgerx_api.event_streams import EventStreamResponse, EventStreams
+from ledgerx_api.outside import OutsideTokens
 from ledgerx_api.paging import DEFAULT_LIMIT, Limit
 from ledgerx_api.problems import MEDIA_TYPE, Problem
 from ledgerx_api.tokens import Principal, Tokens
@@ -34,7 +35,7 @@ _STREAM = ResponseSpec(
 )
 
 
-def routes(pool: Pool, streams: EventStreams, tokens: Tokens) -> list[HTTPRouteHandler]:
+def routes(pool: Pool, streams: EventStreams, tokens: Tokens, outside: OutsideTokens) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(_EVENTS, tags=["events"], operation_id="listEvents", **requires(Scope.LEDGER_READ, {410: _EXPIRED}))
@@ -74,7 +75,7 @@ def routes(pool: Pool, streams: EventStreams, tokens: Tokens) -> list[HTTPRouteH
         return await streams.open(
             request.user.tenant_id,
             after=after if last_event_id is None else last_event_id,
-            authorise=lambda: authorise(request.scope, request.route_handler.opt[OPT], tokens),
+            authorise=lambda: authorise(request.scope, request.route_handler.opt[OPT], tokens, outside),
         )
 
     @get("/v1/integrity", tags=["integrity"], operation_id="getIntegrity", **requires(Scope.LEDGER_READ))

@@ -12,6 +12,7 @@ from litestar.response import Stream
 
 from ledgerx.database import Pool
 from ledgerx.errors import InvalidField
+from ledgerx.roles import Role
 from ledgerx.statements import LINES_AT_ONCE, By, Period, Place, read_statement, stream_lines
 from ledgerx.tenancy import Scope
 from ledgerx_api import paging
@@ -35,7 +36,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         "/v1/accounts/{code:str}/statement",
         tags=["accounts"],
         operation_id="getStatement",
-        **requires(Scope.LEDGER_READ, {200: _STATEMENT}),
+        **requires(Scope.LEDGER_READ, {200: _STATEMENT}, roles=[Role.MEMBER]),
     )
     async def get_statement(
         request: LedgerRequest,
@@ -66,7 +67,10 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
             raise InvalidField("send from and to, and from before to")
         as_csv = request.accept.best_match([_JSON, _CSV]) == _CSV
         page_size = LINES_AT_ONCE if as_csv else here.limit
-        found = await read_statement(pool, tenant_id, code, period, after=place, limit=page_size)
+        confined_to = request.user.confined_to
+        found = await read_statement(
+            pool, tenant_id, code, period, confined_to=confined_to, after=place, limit=page_size
+        )
         if as_csv:
             rows = schemas.csv_rows(found, stream_lines(pool, tenant_id, found, period))
             disposition = {"Content-Disposition": 'attachment; filename="statement.csv"'}

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from ledgerx.database import Pool
 from ledgerx.errors import InvalidField
 from ledgerx.money import from_minor
+from ledgerx.roles import Role
 from ledgerx.summaries import MAX_DAYS, Group, GroupBy, read_summary
 from ledgerx.tenancy import Scope
 from ledgerx_api.access import requires
@@ -53,7 +54,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def routes(pool: Pool) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @get("/v1/summary", tags=["balances"], operation_id="getSummary", **requires(Scope.LEDGER_READ))
+    @get(
+        "/v1/summary",
+        tags=["balances"],
+        operation_id="getSummary",
+        **requires(Scope.LEDGER_READ, roles=[Role.MEMBER]),
+    )
     async def get_summary(
         request: LedgerRequest,
         begin: Annotated[date, Parameter(query="from", description="The first day, such as 2026-01-01.")],
@@ -71,7 +77,10 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         account: OneAccount = None,
         prefix: Prefix = None,
     ) -> Summary:
-        """Sum posted debits and credits of whole days, by time of effect in the tenant's time zone."""
+        """Sum posted debits and credits of whole days, by time of effect in the tenant's time zone.
+
+        Members ask for an account or a prefix, and get the sums of their own accounts.
+        """
         groups = _groups(group_by)
         found = await read_summary(
             pool,
@@ -80,6 +89,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
             end=end,
             group_by=groups,
             ranges=code_ranges(account, prefix),
+            confined_to=request.user.confined_to,
         )
         return Summary(
             begin=begin,

@@ -13,6 +13,7 @@ from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.journal import Kind
 from ledgerx.reading import NEWEST, read_transaction
+from ledgerx.roles import Role
 from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, movements, paging, schemas
@@ -29,7 +30,11 @@ _RECORDED = {
     201: ResponseSpec(schemas.Transaction, generate_examples=False, description="Recorded."),
     200: ResponseSpec(schemas.Transaction, generate_examples=False, description="A dry run: not recorded."),
 }
-_WRITES: dict[str, Any] = {"return_dto": None, "tags": ["transactions"], **requires(Scope.LEDGER_WRITE, _RECORDED)}
+_WRITES: dict[str, Any] = {
+    "return_dto": None,
+    "tags": ["transactions"],
+    **requires(Scope.LEDGER_WRITE, _RECORDED, roles=[Role.MEMBER]),
+}
 
 
 def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
@@ -96,13 +101,14 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Change category, description or metadata of a transaction, by an entry of its own in the journal."""
         fields = await envelope(request, "amend", str(transaction_id), key, key_required=False)
         await ask(engine, request, movements.amend(transaction_id, data, **fields))
-        return schemas.linked_transaction(await read_transaction(pool, request.user.tenant_id, transaction_id))
+        found = await read_transaction(pool, request.user.tenant_id, transaction_id, confined_to=None)
+        return schemas.linked_transaction(found)
 
     @get(
         TRANSACTIONS,
         tags=["transactions"],
         operation_id="listTransactions",
-        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Transaction], "A page.")),
+        **requires(Scope.LEDGER_READ, conditional.answers(Page[schemas.Transaction], "A page."), roles=[Role.MEMBER]),
     )
     async def list_transactions(
         request: LedgerRequest,
@@ -121,7 +127,10 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         limit: Limit = None,
         cursor: CursorParameter = None,
     ) -> ASGIResponse:
-        """List transactions, newest first. With filters a page may be short, even empty, and still have a next one."""
+        """List transactions, newest first. With filters a page may be short, even empty, and still have a next one.
+
+        Members list those that touch their own accounts; what they ask of accounts and amounts is asked of these.
+        """
         code_ranges(account, prefix)
         filters = TransactionFilters(
             account=account,
@@ -139,7 +148,10 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         )
         here = paging.start_filtered(TRANSACTIONS, cursor, limit, filters, first=NEWEST[0], position=int)
         filters, before = here.position
-        found = await find_transactions(pool, request.user.tenant_id, filters, before=before, limit=here.limit)
+        user = request.user
+        found = await find_transactions(
+            pool, user.tenant_id, filters, confined_to=user.confined_to, before=before, limit=here.limit
+        )
         shown = paging.filtered_page(here, found.items, schemas.transaction, found.following)
         return conditional.answer(request, shown)
 
@@ -147,11 +159,14 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         _ONE,
         tags=["transactions"],
         operation_id="getTransaction",
-        **requires(Scope.LEDGER_READ, conditional.answers(schemas.Transaction, "The transaction.")),
+        **requires(
+            Scope.LEDGER_READ, conditional.answers(schemas.Transaction, "The transaction."), roles=[Role.MEMBER]
+        ),
     )
     async def get_transaction(request: LedgerRequest, transaction_id: TransactionId) -> ASGIResponse:
         """Get a transaction with what became of it."""
-        found = await read_transaction(pool, request.user.tenant_id, transaction_id)
+        user = request.user
+        found = await read_transaction(pool, user.tenant_id, transaction_id, confined_to=user.confined_to)
         return conditional.answer(request, schemas.linked_transaction(found))
 
     return [

@@ -10,6 +10,7 @@ from litestar.params import Parameter
 from ledgerx import sessions, users
 from ledgerx.database import Pool
 from ledgerx.emails import parse_email
+from ledgerx.errors import NotFound
 from ledgerx.passwords import Passwords, checked_password
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
@@ -180,7 +181,8 @@ def routes(pool: Pool, passwords: Passwords, *, address_of: AddressOf) -> list[H
 
 
 def _me(request: Request[Principal, Any, Any]) -> UUID:
+    """The user who asks. Raises `NotFound` for who comes with a token from outside."""
     user_id = request.user.user_id
     if user_id is None:
-        raise TypeError("the route is open to people only")
+        raise NotFound("who comes with a token from outside is no user here")
     return user_id

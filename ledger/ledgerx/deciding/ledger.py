@@ -9,17 +9,20 @@ from ledgerx.commands import Command, Transact
 from ledgerx.errors import (
     AccountClosed,
     AccountFrozen,
+    Forbidden,
     InsufficientFunds,
     LimitExceeded,
     NotFound,
     PreconditionFailed,
     UnknownAccount,
+    UnknownCategory,
 )
 from ledgerx.journal import (
-    AccountState,
     AccountStatus,
+    Change,
     Entry,
     Kind,
+    Layer,
     Posting,
     annotations_hash,
     chain,
@@ -27,6 +30,8 @@ from ledgerx.journal import (
 from ledgerx.money import from_minor
 from ledgerx.outcomes import Recorded
 from ledgerx.state import Account, Balance, Head, State, Sums, Target, balance
+
+NOT_OWN = "a member takes from its own accounts only"
 
 
 class Ledger:
@@ -45,6 +50,13 @@ class Ledger:
         self._changed_sums: dict[int, tuple[Sums, int]] = {}
         self.versions = dict(state.versions)
         self.accounts_left = state.accounts_left
+        self.registry = state.registry
+        self.assets = dict(state.assets)
+        self.scales = dict(state.scales)
+        self.categories = dict(state.categories)
+        self.changed_assets: set[str] = set()
+        self.changed_categories: set[str] = set()
+        self.members_may_post = state.members_may_post
 
     @property
     def changed_guarded_sums(self) -> dict[int, tuple[Sums, int]]:
@@ -62,6 +74,11 @@ class Ledger:
         if account.status is AccountStatus.FROZEN and not frozen_too:
             raise AccountFrozen(f'account "{code}" is frozen', account=code)
         return account
+
+    def check_category(self, category: str | None) -> None:
+        """Raise `UnknownCategory` where categories are strict and this one, if there is one, is not registered."""
+        if category is not None and self.registry.strict_categories and category not in self.categories:
+            raise UnknownCategory(f'there is no category "{category}"', category=category)
 
     def target(self, seq: int) -> Target:
         """The transaction with this number. Raises `NotFound`."""
@@ -81,12 +98,19 @@ class Ledger:
     ) -> Recorded:
         """Record a transaction. A category that `command` does not give is that of the `target`.
 
-        Raises `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`.
+        Raises `UnknownCategory`, `InsufficientFunds`, `LimitExceeded`, `PreconditionFailed`, and `Forbidden` where it
+        takes from an account beside those that `command` is confined to.
         """
+        self.check_category(command.category)
         self._check_versions(command.if_versions)
         touched = self._touched(postings)
+        checked: Iterable[tuple[Account, Sums]] = touched.values()
+        if command.confined_to is not None:
+            self._check_takes_own(command.confined_to, postings)
+            # Who has too little is not told what others have room for.
+            checked = sorted(checked, key=lambda one: one[0].owner != command.confined_to)
         balances = {}
-        for account, sums in touched.values():
+        for account, sums in checked:
             if account.guarded:
                 after = balance(sums, account.type)
                 check_within(account, after)
@@ -122,7 +146,7 @@ class Ledger:
         kind: Kind,
         *,
         postings: tuple[Posting, ...] = (),
-        change: AccountState | None = None,
+        change: Change | None = None,
         effective_at: datetime | None = None,
         reference: str | None = None,
         category: str | None = None,
@@ -150,7 +174,8 @@ class Ledger:
             target_seq=target_seq,
             expires_at=expires_at,
         )
-        entry = msgspec.structs.replace(entry, hash=chain(self.head.hash, entry))
+        # Nobody else has seen it yet.
+        msgspec.structs.force_setattr(entry, "hash", chain(self.head.hash, entry))
         self.entries.append(entry)
         self.head = Head(entry.seq, entry.hash, entry.recorded_at)
         return entry
@@ -164,6 +189,27 @@ class Ledger:
                     f'account "{code}" stands at version {stands}, not {version}', account=code, version=stands
                 )
 
+    def owns(self, owner: str, code: str) -> bool:
+        """Whether there is an account with this code, and it is the owner's."""
+        account = self.accounts.get(code)
+        return account is not None and account.owner == owner
+
+    def _check_takes_own(self, owner: str, postings: Iterable[Posting]) -> None:
+        """Raise `Forbidden` where others lose by `postings`: money, or what a hold promises them.
+
+        What takes a hold's credit off the pending layer has to post it in full.
+        """
+        promised: dict[int, int] = {}
+        for line in postings:
+            if self.owns(owner, line.account):
+                continue
+            if line.amount > 0 and line.layer is not Layer.PENDING_CREDIT:
+                raise Forbidden(NOT_OWN)
+            if line.layer is not Layer.PENDING_DEBIT:
+                promised[line.account_id] = promised.get(line.account_id, 0) + line.amount
+        if any(amount > 0 for amount in promised.values()):
+            raise Forbidden(NOT_OWN)
+
     def _touched(self, postings: Iterable[Posting]) -> dict[int, tuple[Account, Sums]]:
         """What the known sums of accounts among `postings` would come to.
 
@@ -175,6 +221,12 @@ class Ledger:
                 sums = touched[line.account_id][1] if line.account_id in touched else self.sums[line.account_id]
                 touched[line.account_id] = (self.accounts[line.account], sums.plus(line.layer, line.amount))
         return touched
+
+
+def check_version(what: str, stands: int, wanted: frozenset[int] | None, **extra: str) -> None:
+    """Raise `PreconditionFailed` where `what` stands at a version that is none of the wanted; None wants any."""
+    if wanted is not None and stands not in wanted:
+        raise PreconditionFailed(f"{what} is at version {stands} now", **extra, version=stands)
 
 
 def check_within(account: Account, after: Balance) -> None:

@@ -13,10 +13,11 @@ CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, %(effective_at)s
 LEFT JOIN LATERAL (
     SELECT recorded_at FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = known.seq OFFSET 0
 ) AS e ON true
-WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s;
+WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s AND (%(owner)s::text IS NULL OR a.owner = %(owner)s);
 
 -- name: totals
--- By asset and type, the sums of the accounts whose codes lie in ranges, right at the journal's head.
+-- By asset and type, the sums of the accounts (an owner's, where one is said) whose codes lie in ranges, right at the
+-- journal's head.
 WITH head AS (
     SELECT h.seq, h.recorded_at, CASE WHEN s.seq IS NULL THEN 0 ELSE s.seq END AS projected
     FROM ledgerx.heads AS h
@@ -26,8 +27,12 @@ WITH head AS (
     SELECT a.account_id, a.asset, a.scale, a.type, b.posted, b.pending_debit, b.pending_credit
     FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
     CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.accounts
-        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high
+        SELECT account_id, asset, scale, type FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND %(owner)s::text IS NULL
+        UNION ALL
+        SELECT account_id, asset, scale, type FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
+            AND (owner, code) < (%(owner)s, wanted.high)
         OFFSET 0
     ) AS a
     LEFT JOIN LATERAL (
@@ -47,6 +52,7 @@ WITH head AS (
     ) AS a
     INNER JOIN unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
         ON a.code >= wanted.low AND a.code < wanted.high
+    WHERE (%(owner)s::text IS NULL OR a.owner = %(owner)s)
 ), by_account AS (
     SELECT
         asset, scale, type, coalesce(sum(posted), 0) AS posted, coalesce(sum(pending_debit), 0) AS pending_debit,

@@ -1,10 +1,19 @@
 -- name: lock_head
 -- Serialises all writers of a tenant; the statements after it see what the winner before committed.
-SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s FOR NO KEY UPDATE;
+SELECT seq, hash, recorded_at, accounts, assets, categories, strict_categories, settings_seq
+FROM ledgerx.heads
+WHERE tenant_id = %(tenant_id)s
+FOR NO KEY UPDATE;
 
 -- name: look_at_head
 -- The head as it stands, for those who only want to know what would be.
-SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
+SELECT seq, hash, recorded_at, accounts, assets, categories, strict_categories, settings_seq
+FROM ledgerx.heads
+WHERE tenant_id = %(tenant_id)s;
+
+-- name: members_may_post
+-- Whether members may take from their accounts; asked only where one of them wants to.
+SELECT members_may_post FROM ledgerx.tenants WHERE tenant_id = %(tenant_id)s;
 
 -- name: load_accounts
 -- The accounts with these codes, with the sums the engine keeps of the guarded ones. OFFSET 0 keeps each look-up one of
@@ -101,8 +110,8 @@ WITH new_entries AS (
     INSERT INTO ledgerx.postings (tenant_id, seq, account_id, line, layer, amount, effective_at)
     SELECT %(tenant_id)s, batch.*
     FROM unnest(
-        %(posting_seq)b::bigint [], %(account_id)b::bigint [], %(line)b::smallint [], %(layer)b::smallint [],
-        %(amount)b::numeric [], %(posting_effective_at)b::timestamptz []
+        %(posting_seq)s::bigint [], %(account_id)s::bigint [], %(line)s::smallint [], %(layer)s::smallint [],
+        %(amount)s::numeric [], %(posting_effective_at)b::timestamptz []
     ) AS batch
 ), new_outbox AS (
     INSERT INTO ledgerx.outbox (

@@ -26,26 +26,43 @@ CROSS JOIN LATERAL (
 ) AS a;
 
 -- name: links
--- What became of these transactions: at most 100 entries that resolved, reversed or amended each, the oldest first.
+-- What became of these transactions: at most 100 entries that resolved, reversed or amended each, the oldest first. Of
+-- reversals an owner is told those that touch an account of theirs; what resolves a hold touches all that it did.
 SELECT l.target_seq, l.seq, l.kind
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
-    SELECT target_seq, seq, kind FROM ledgerx.entries
+    SELECT target_seq, seq, kind FROM ledgerx.entries AS e
+    LEFT JOIN LATERAL (
+        SELECT a.account_id
+        FROM (
+            SELECT account_id FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = e.seq OFFSET 0
+        ) AS p
+        CROSS JOIN LATERAL (
+            SELECT account_id, owner FROM ledgerx.accounts
+            WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id
+            OFFSET 0
+        ) AS a
+        WHERE e.kind = 'reverse' AND a.owner = %(owner)s
+        LIMIT 1
+    ) AS own ON true
     WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq
+        AND (%(owner)s::text IS NULL OR kind <> 'reverse' OR own.account_id IS NOT NULL)
     ORDER BY seq
     LIMIT 100
 ) AS l
 ORDER BY l.target_seq, l.seq;
 
 -- name: postings
--- The postings of entries by their numbers, in order.
+-- The postings of entries by their numbers, in order; those of an owner's accounts where an owner is said.
 SELECT p.seq, a.code, p.account_id, a.asset, a.scale, p.amount, p.layer
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq OFFSET 0
 ) AS p
 CROSS JOIN LATERAL (
-    SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
+    SELECT * FROM ledgerx.accounts
+    WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id AND (%(owner)s::text IS NULL OR owner = %(owner)s)
+    OFFSET 0
 ) AS a
 ORDER BY p.seq, p.line;
 
@@ -60,7 +77,9 @@ SELECT
     greatest(b.seq, tail.seq, 0) AS version
 FROM unnest(%(codes)b::text []) AS wanted (code)
 CROSS JOIN LATERAL (
-    SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND code = wanted.code OFFSET 0
+    SELECT * FROM ledgerx.accounts
+    WHERE tenant_id = %(tenant_id)s AND code = wanted.code AND (%(owner)s::text IS NULL OR owner = %(owner)s)
+    OFFSET 0
 ) AS a
 INNER JOIN ledgerx.heads AS h ON h.tenant_id = %(tenant_id)s
 LEFT JOIN ledgerx.projections AS s ON s.tenant_id = %(tenant_id)s AND s.projection = 'balances'
@@ -79,10 +98,10 @@ CROSS JOIN LATERAL (
 ) AS tail;
 
 -- name: account
--- One account by its code.
+-- One account by its code, an owner's where an owner is said.
 SELECT account_id, code, asset, scale, type, status, min_balance, max_balance, seq, owner, metadata, opened_at
 FROM ledgerx.accounts
-WHERE tenant_id = %(tenant_id)s AND code = %(code)s;
+WHERE tenant_id = %(tenant_id)s AND code = %(code)s AND (%(owner)s::text IS NULL OR owner = %(owner)s);
 
 -- name: account_postings_page
 -- An account's newest lines before a line, with the sums just after the first of them. The sums are those of the

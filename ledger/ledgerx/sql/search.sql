@@ -9,14 +9,24 @@ SELECT
     ledgerx.last_seq_at(%(tenant_id)s, %(recorded_to)s::timestamptz - interval '1 microsecond');
 
 -- name: accounts_in_ranges
--- At most so many accounts with codes in ranges.
+-- At most so many accounts with codes in ranges, of an owner where one is said.
 SELECT a.account_id
 FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
 CROSS JOIN LATERAL (
-    SELECT account_id FROM ledgerx.accounts
-    WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high
-    ORDER BY code
-    LIMIT %(limit)s
+    (
+        SELECT account_id FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND %(owner)s::text IS NULL
+        ORDER BY code
+        LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT account_id FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
+            AND (owner, code) < (%(owner)s, wanted.high)
+        ORDER BY owner, code
+        LIMIT %(limit)s
+    )
 ) AS a
 LIMIT %(limit)s;
 
@@ -96,17 +106,9 @@ CROSS JOIN LATERAL (
     SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = found.seq OFFSET 0
 ) AS a;
 
--- name: codes_of_owner
--- At most so many codes of an owner's accounts.
-SELECT code FROM ledgerx.accounts
-WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, '')
-    AND (owner, code) < (%(owner)s, chr(127))
-ORDER BY owner, code
-LIMIT %(limit)s;
-
 -- name: fitting_transactions
 -- Those of the entries with these numbers that are transactions and fit all filters as they are at the entry `known`,
--- newest first. Accounts and amounts are asked of one posting together.
+-- newest first. Accounts and amounts are asked of one posting together, and of an owner's alone where one is said.
 SELECT e.seq
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
@@ -143,6 +145,7 @@ CROSS JOIN LATERAL (
                 WHERE a.code >= range.low AND a.code < range.high
             )
         )
+        AND (%(owner)s::text IS NULL OR a.owner = %(owner)s)
         AND (%(amount_from)s::numeric IS NULL OR abs(p.amount) >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
         AND (%(amount_to)s::numeric IS NULL OR abs(p.amount) <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
     LIMIT 1
@@ -157,16 +160,27 @@ ORDER BY e.seq DESC
 LIMIT %(limit)s;
 
 -- name: accounts_in_order
--- So many accounts after a code in the order of their codes, in ranges, and of these the ones that fit; each row begins
--- with the last code looked at and whether there may be more.
+-- So many accounts after a code in the order of their codes, in ranges and of an owner where one is said, and of these
+-- the ones that fit; each row begins with the last code looked at and whether there may be more.
 WITH looked AS (
     SELECT a.*
     FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
     CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.accounts
-        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND code > %(after)s
-        ORDER BY code
-        LIMIT %(looks)s
+        (
+            SELECT * FROM ledgerx.accounts
+            WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND code > %(after)s
+                AND %(owner)s::text IS NULL
+            ORDER BY code
+            LIMIT %(looks)s
+        )
+        UNION ALL
+        (
+            SELECT * FROM ledgerx.accounts
+            WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
+                AND (owner, code) < (%(owner)s, wanted.high) AND (owner, code) > (%(owner)s, %(after)s)
+            ORDER BY owner, code
+            LIMIT %(looks)s
+        )
     ) AS a
     ORDER BY a.code
     LIMIT %(looks)s
@@ -175,7 +189,6 @@ WITH looked AS (
     WHERE (%(type)s::text IS NULL OR type = %(type)s)
         AND (%(asset)s::text IS NULL OR asset = %(asset)s)
         AND (%(status)s::text IS NULL OR status = %(status)s)
-        AND (%(owner)s::text IS NULL OR owner = %(owner)s)
         AND (%(metadata)s::jsonb IS NULL OR metadata::jsonb @> %(metadata)s::jsonb)
     ORDER BY code
     LIMIT %(limit)s

@@ -33,7 +33,7 @@ CROSS JOIN LATERAL (
 ) AS at
 CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, at.begin_effect, at.begin_seq) AS opening
 CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, at.end_effect, at.end_seq) AS closing
-WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s;
+WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s AND (%(owner)s::text IS NULL OR a.owner = %(owner)s);
 
 -- name: lines_by_recording
 -- The next lines of the period in the order of recording, with their annotations as amended by the entry `seq`.

@@ -1,5 +1,6 @@
 -- name: summary
--- Posted debits and credits of days, grouped: the projection and the postings after it, in one statement.
+-- Posted debits and credits of days, grouped: the projection and the postings after it, in one statement. An owner's
+-- accounts are those in ranges, of which there are some then.
 WITH head AS (
     SELECT h.seq, h.recorded_at, t.time_zone, CASE WHEN s.seq IS NULL THEN 0 ELSE s.seq END AS projected
     FROM ledgerx.heads AS h
@@ -28,12 +29,17 @@ WITH head AS (
     SELECT account_id, day, category, debits, credits, postings
     FROM ledgerx.daily_volumes
     WHERE tenant_id = %(tenant_id)s AND day >= %(since)s AND day < %(until)s AND %(lows)b::text [] IS NULL
+        AND %(owner)s::text IS NULL
     UNION ALL
     SELECT v.account_id, v.day, v.category, v.debits, v.credits, v.postings
     FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
     CROSS JOIN LATERAL (
         SELECT account_id FROM ledgerx.accounts
-        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high
+        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND %(owner)s::text IS NULL
+        UNION ALL
+        SELECT account_id FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
+            AND (owner, code) < (%(owner)s, wanted.high)
         OFFSET 0
     ) AS a
     CROSS JOIN LATERAL (
@@ -68,7 +74,7 @@ WITH head AS (
         OFFSET 0
     ) AS p
     CROSS JOIN LATERAL (
-        SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
+        SELECT code, owner FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
     ) AS a
     WHERE e.day >= %(since)s AND e.day < %(until)s
         AND (
@@ -77,6 +83,7 @@ WITH head AS (
                 WHERE a.code >= range.low AND a.code < range.high
             )
         )
+        AND (%(owner)s::text IS NULL OR a.owner = %(owner)s)
 ), by_account AS (
     SELECT
         account_id,

@@ -18,6 +18,10 @@ SELECT ledgerx.tenant_named(%(name)s);
 -- Lets people register themselves, or no more.
 UPDATE ledgerx.tenants SET allow_registration = %(allowed)s WHERE tenant_id = %(tenant_id)s;
 
+-- name: let_members_post
+-- Lets members take from their accounts, or no more.
+UPDATE ledgerx.tenants SET members_may_post = %(allowed)s WHERE tenant_id = %(tenant_id)s;
+
 -- name: registration_allowed
 -- Whether people may register themselves.
 SELECT allow_registration FROM ledgerx.tenants WHERE tenant_id = %(tenant_id)s;

@@ -28,3 +28,16 @@ SELECT h.seq, o.seq
 FROM ledgerx.heads AS h
 LEFT JOIN ledgerx.open_holds AS o ON o.tenant_id = h.tenant_id
 WHERE h.tenant_id = %(tenant_id)s;
+
+-- name: registries
+-- The journal's head with what it says of the registries, and a row for each asset and category, as of one moment.
+SELECT
+    h.seq, h.assets, h.categories, h.strict_categories, h.settings_seq,
+    r.kind, r.code, r.scale, r.name, r.description, r.seq
+FROM ledgerx.heads AS h
+LEFT JOIN (
+    SELECT tenant_id, 'asset' AS kind, code, scale, name, NULL AS description, seq FROM ledgerx.assets
+    UNION ALL
+    SELECT tenant_id, 'category' AS kind, code, NULL AS scale, name, description, seq FROM ledgerx.categories
+) AS r ON r.tenant_id = h.tenant_id
+WHERE h.tenant_id = %(tenant_id)s;

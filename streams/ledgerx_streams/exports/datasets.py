@@ -145,7 +145,7 @@ async def _accounts(pool: Pool, cut: Cut, after: str) -> Found[AccountRecord, st
     if cut.filters.account is not None:
         # One that is not there, or does not fit, is none.
         filters = msgspec.structs.replace(filters, prefix=cut.filters.account)
-    found = await find_accounts(pool, cut.tenant_id, filters, after=after, limit=ACCOUNTS_AT_ONCE)
+    found = await find_accounts(pool, cut.tenant_id, filters, confined_to=None, after=after, limit=ACCOUNTS_AT_ONCE)
     if cut.filters.account is None:
         return found
     return Found([record for record in found.items if record.account.code == cut.filters.account], None)

@@ -4,12 +4,12 @@ A projection says what entries add to its rows. That they are added once, in ord
 of `ledgerx_streams.projector`.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import msgspec
 
-from ledgerx.database import Connection
+from ledgerx.database import Connection, integer_arrays
 from ledgerx.events import EntryRecord
 
 
@@ -21,10 +21,5 @@ class Projection(msgspec.Struct, frozen=True):
 
 
 def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:
-    """The fields of at least one row, all of them integers, as array literals by name.
-
-    Takes half as long as psycopg's dumping of lists item by item, and a prepared statement always gets the same types.
-    """
-    by_field: Iterable[tuple[int, ...]] = zip(*map(msgspec.structs.astuple, rows), strict=True)
-    literals = ("{" + ",".join(map(str, numbers)) + "}" for numbers in by_field)
-    return dict(zip(rows[0].__struct_fields__, literals, strict=True))
+    """The fields of at least one row, all of them integers, as array literals by name."""
+    return integer_arrays(rows[0].__struct_fields__, map(msgspec.structs.astuple, rows))

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 import structlog
-from psycopg import AsyncConnection, IsolationLevel, errors, sql
+from psycopg import IsolationLevel, errors, sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.rows import dict_row
@@ -55,7 +55,7 @@ async def connect_patiently(url: str, **options: Any) -> Connection:
         "client_encoding": "utf8",
         "prepare_threshold": None,
     }
-    return await AsyncConnection.connect(url, **ours, **options)
+    return await Connection.connect(url, **ours, **options)
 
 
 async def slot_state(connection: Connection, slot: str) -> SlotState:
