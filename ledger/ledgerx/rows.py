@@ -30,6 +30,9 @@ _encode = msgspec.json.Encoder().encode
 Row = Sequence[Any]
 # Comes after every entry.
 LATEST = 2**63 - 1
+# Subject, key, value, and the number of the transaction or the account.
+Term = tuple[str, str, str, int]
+ACCOUNT_TERM = "account"
 
 
 def codes_of(commands: Iterable[AnyCommand]) -> list[str]:
@@ -230,18 +233,35 @@ def posting_columns(entries: Sequence[Entry]) -> dict[str, Any]:
 
 def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
     """The columns of `insert_search_terms`; none where the entries bring no terms."""
-    terms: dict[tuple[str, str, str, int], None] = {}
+    terms: dict[Term, None] = {}
     for entry in entries:
-        if entry.metadata is None and entry.kind is not Kind.AMEND:
-            continue
-        subject, seq = "transaction", entry.target_seq if entry.kind is Kind.AMEND else entry.seq
-        if isinstance(entry.change, AccountState):
-            subject, seq = "account", entry.change.account_id
-        terms.update({(subject, *member, seq or 0): None for member in searchable(entry.metadata)})
-        if entry.kind is Kind.AMEND and entry.category is not None:
-            terms["category", "", entry.category, seq or 0] = None
+        if entry.change is None:
+            # An entry that is no amendment may have a target that its metadata says nothing about.
+            target_seq = entry.target_seq if entry.kind is Kind.AMEND else None
+            terms.update(dict.fromkeys(transaction_terms(entry.seq, target_seq, entry.category, entry.metadata)))
+        elif isinstance(entry.change, AccountState):
+            terms.update(dict.fromkeys(account_terms(entry.change.account_id, entry.metadata)))
+    return term_columns(terms)
+
+
+def term_columns(terms: Iterable[Term]) -> dict[str, list[Any]]:
+    """The columns of `insert_search_terms` for terms."""
+    listed = list(terms)
     names = ("subject", "key", "value", "seq")
-    return {name: [term[number] for term in terms] for number, name in enumerate(names)}
+    return {name: [term[number] for term in listed] for number, name in enumerate(names)}
+
+
+def account_terms(account_id: int, metadata: str | None) -> list[Term]:
+    """What an account with this metadata can be found by."""
+    return [(ACCOUNT_TERM, *member, account_id) for member in searchable(metadata)]
+
+
+def transaction_terms(seq: int, amended_seq: int | None, category: str | None, metadata: str | None) -> list[Term]:
+    """What a transaction can be found by, or `amended_seq` by what the amendment `seq` of it says."""
+    terms: list[Term] = [("transaction", *member, amended_seq or seq) for member in searchable(metadata)]
+    if amended_seq is not None and category is not None:
+        terms.append(("category", "", category, amended_seq))
+    return terms
 
 
 def account_columns(accounts: Iterable[Account], entries: Iterable[Entry]) -> dict[str, list[Any]]:

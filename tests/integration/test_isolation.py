@@ -40,11 +40,11 @@ PEOPLE = (
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 EXPORTS = ("exports", "search_terms")
 REGISTRIES = ("assets", "categories")
-PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks")
+PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks", "dated_versions")
 TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE)
 READABLE = {
     # It sees the exports of all, as it does open holds: a function of its own finds the due ones.
-    "owner": (*TABLES, "search_terms", *PROJECTED, "dated_tails"),
+    "owner": (*TABLES, "search_terms", "search_heads", *PROJECTED, "dated_tails"),
     "api": (*TABLES, *EXPORTS, "tenants", *PROJECTED),
     "streams": (
         "tenants",
@@ -84,9 +84,15 @@ async def _fill(database: Database) -> UUID:
         await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.daily_volumes VALUES (%s, 1, '2026-01-01', '', 1, 0, 1)", key)
-        await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.dated_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.dated_blocks VALUES (%s, 1, now(), 3, 0, 1, 3, 3, 1, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_tails VALUES (%s, 1, 1)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_blocks VALUES (%s, 1, now(), 3, 0, 1, 3, 1, 0, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_versions VALUES (%s, 1, now(), 3, 0, 0, 1, 0, 0)", key)
+    async with (
+        await db.connect(database.owner_url, application_name="test") as connection,
+        tenant_scope(connection, tenant_id),
+    ):
+        await connection.execute("INSERT INTO ledgerx.search_heads VALUES (%s, 3)", key)
     return tenant_id
 
 

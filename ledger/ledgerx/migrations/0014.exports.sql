@@ -1,5 +1,5 @@
 -- Exports: files of a tenant's data, asked for by the API and written by the streams.
--- depends: 0011.trusted_issuers
+-- depends: 0012.reading_at_scale
 
 SET ROLE ledgerx_owner;
 

@@ -11,6 +11,26 @@ LEFT JOIN (
 ) AS k ON k.tenant_id = s.tenant_id
 WHERE s.tenant_id = %(tenant_id)s AND s.projection = 'balances';
 
+-- name: projected_dated
+-- What the volumes projection says of dated postings, with its head, as of one moment: their number by account, that of
+-- all blocks together, and the marks with the line they stand at.
+SELECT s.seq, s.hash, k.account_id, k.seq, k.line, k.postings, k.in_blocks
+FROM ledgerx.projections AS s
+LEFT JOIN (
+    SELECT
+        tenant_id, account_id, NULL::bigint AS seq, NULL::smallint AS line, postings, NULL::numeric AS in_blocks
+    FROM ledgerx.dated_tails
+    UNION ALL
+    SELECT tenant_id, account_id, NULL, NULL, NULL, sum(postings)
+    FROM ledgerx.dated_blocks
+    WHERE tenant_id = %(tenant_id)s
+    GROUP BY tenant_id, account_id
+    UNION ALL
+    SELECT tenant_id, account_id, seq, line, postings, NULL
+    FROM ledgerx.dated_marks
+) AS k ON k.tenant_id = s.tenant_id
+WHERE s.tenant_id = %(tenant_id)s AND s.projection = 'volumes';
+
 -- name: head_and_guarded
 -- The journal's head with the sums that the engine keeps, as of one moment.
 SELECT h.seq, h.hash, g.account_id, g.posted, g.pending_debit, g.pending_credit, h.accounts
