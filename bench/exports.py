@@ -7,6 +7,7 @@ of its own, writes to a folder, and leaves nothing behind. Half of the postings 
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -45,9 +46,11 @@ def export(
 ) -> dict[str, float | str]:
     """Write one export in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="ledgerx-exports-") as folder:
-        arguments = [database.streams_url, Path(folder).as_uri(), tenant_id, last, dataset, file_format]
+        arguments = [Path(folder).as_uri(), tenant_id, last, dataset, file_format]
         command = [sys.executable, "-m", "tests.integration.export_once", *map(str, arguments)]
-        shown = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout  # noqa: S603 - our own program
+        environment = os.environ | {"LEDGERX_DATABASE_URL": database.streams_url}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)  # noqa: S603 - our own
+        shown = done.stdout
     sys.stdout.write(shown.decode())
     sys.stdout.flush()
     found: dict[str, float | str] = json.loads(shown)

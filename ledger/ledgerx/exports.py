@@ -17,9 +17,9 @@ from ledgerx import audit
 from ledgerx.audit import Act, Author
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import ExportExpired, ExportNotDone, InvalidField, NotFound, TooManyExports
-from ledgerx.journal import AccountStatus, AccountType, Kind
+from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.metadata import wanted_members
-from ledgerx.search import AccountFilters, Amount, TransactionFilters
+from ledgerx.search import AccountFilters, TransactionFilters
 
 AGGREGATE_EXPORT = "export"
 EXPORT_REQUESTED = "export.requested"
@@ -72,25 +72,13 @@ MEDIA_TYPES = {
 }
 
 
-class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an export is confined to: the filters of the lists, by the same names; None asks for nothing.
+class ExportFilters(TransactionFilters, frozen=True, kw_only=True, omit_defaults=True):
+    """What an export is confined to: the filters of both lists, by the same names; None asks for nothing.
 
     `as_of` is the time whose last entry the file is true at, `effective_at` the time of effect of balances.
     """
 
     as_of: datetime | None = None
-    account: str | None = None
-    prefix: str | None = None
-    metadata: str | None = None
-    category: str | None = None
-    kind: Kind | None = None
-    reference: str | None = None
-    recorded_from: datetime | None = None
-    recorded_to: datetime | None = None
-    effective_from: datetime | None = None
-    effective_to: datetime | None = None
-    amount_from: Amount | None = None
-    amount_to: Amount | None = None
     owner: str | None = None
     type: AccountType | None = None
     asset: str | None = None

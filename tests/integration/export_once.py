@@ -1,10 +1,11 @@
 """Writes one export in this process and says what it took: `python -m tests.integration.export_once`.
 
-Its arguments are the URL of the streams' role, that of the storage, the tenant, the sequence number, the dataset and
-the format. It prints a line of JSON.
+`LEDGERX_DATABASE_URL` is that of the streams' role. Its arguments are the URL of the storage, the tenant, the sequence
+number, the dataset and the format. It prints a line of JSON.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -22,14 +23,12 @@ from ledgerx_streams.exports.writing import Measures, file_chunks
 _KIB = 1024
 
 
-async def export(
-    database_url: str, storage_url: str, tenant: str, seq: str, dataset: str, file_format: str
-) -> dict[str, float | str]:
+async def export(storage_url: str, tenant: str, seq: str, dataset: str, file_format: str) -> dict[str, float | str]:
     """Write the export; `rss_bytes` is the most memory that the process ever held."""
     cut = Cut(tenant_id=UUID(tenant), seq=int(seq), recorded_at=None, filters=ExportFilters())
     measures = Measures()
     began, cpu_began = time.monotonic(), time.process_time()
-    async with db.pool(database_url, application_name="export", max_size=2) as pool:
+    async with db.pool(os.environ["LEDGERX_DATABASE_URL"], application_name="export", max_size=2) as pool:
         chunks = file_chunks(pool, cut, Dataset(dataset), Format(file_format), measures, max_bytes=MAX_FILE_BYTES)
         media_type = MEDIA_TYPES[Format(file_format)]
         await ExportFiles(storage_url).write(f"{dataset}.{file_format}", chunks, media_type=media_type, filename="x")

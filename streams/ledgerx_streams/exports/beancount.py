@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from ledgerx.csv_cells import moment
 from ledgerx.database import Pool, Queries, tenant_scope
 from ledgerx.journal import AccountType, Entry, Layer
 from ledgerx.money import from_minor
@@ -19,7 +20,6 @@ from ledgerx.search import TransactionFilters
 from ledgerx.state import Sums
 from ledgerx_streams.exports.beancount_names import account_name, commodity
 from ledgerx_streams.exports.datasets import ACCOUNTS_AT_ONCE, Cut, entry_pages, read_sums
-from ledgerx_streams.exports.text import moment
 
 _queries = Queries("ledgerx_streams", "sql/exports.sql")
 # The share of the progress that goes to the accounts, before and after the transactions.

@@ -217,15 +217,32 @@ def _scaled(text: str, scale: int) -> int:
     return int(text.replace(".", "")) * power
 
 
-_TRANSACTIONS = (
-    Column("id", Kind.NUMBER),
-    Column("kind", Kind.TEXT),
+# When a transaction was recorded and takes effect, and what was said of it.
+_SAID = (
     Column("recorded_at", Kind.TIME),
     Column("effective_at", Kind.TIME),
     Column("reference", Kind.FREE_TEXT),
     Column("category", Kind.FREE_TEXT),
     Column("description", Kind.FREE_TEXT),
     Column("metadata", Kind.JSON),
+)
+
+
+def _said(entry: Entry) -> Row:
+    return (
+        entry.recorded_at,
+        entry.effective_at or entry.recorded_at,
+        entry.reference,
+        entry.category,
+        entry.description,
+        None if entry.metadata is None else msgspec.Raw(entry.metadata.encode()),
+    )
+
+
+_TRANSACTIONS = (
+    Column("id", Kind.NUMBER),
+    Column("kind", Kind.TEXT),
+    *_SAID,
     Column("postings", Kind.JSON),
     Column("actor", Kind.TEXT),
     Column("idempotency_key", Kind.FREE_TEXT),
@@ -240,12 +257,7 @@ def _transaction(entry: Entry, seq: int) -> Row:
     return (
         entry.seq,
         entry.kind.value,
-        entry.recorded_at,
-        entry.effective_at or entry.recorded_at,
-        entry.reference,
-        entry.category,
-        entry.description,
-        _raw(entry.metadata),
+        *_said(entry),
         msgspec.Raw(_encode([_line(line) for line in entry.postings])),
         entry.actor,
         entry.idempotency_key,
@@ -278,12 +290,7 @@ _POSTINGS = (
     Column("asset", Kind.FREE_TEXT),
     Column("scale", Kind.NUMBER),
     Column("layer", Kind.TEXT),
-    Column("recorded_at", Kind.TIME),
-    Column("effective_at", Kind.TIME),
-    Column("reference", Kind.FREE_TEXT),
-    Column("category", Kind.FREE_TEXT),
-    Column("description", Kind.FREE_TEXT),
-    Column("metadata", Kind.JSON),
+    *_SAID,
     Column("target", Kind.NUMBER, optional=True),
     Column("sequence", Kind.NUMBER),
 )
@@ -300,12 +307,7 @@ def _posting(entry: Entry, number: int, line: Posting, seq: int) -> Row:
         line.asset,
         line.scale,
         _LAYERS[line.layer],
-        entry.recorded_at,
-        entry.effective_at or entry.recorded_at,
-        entry.reference,
-        entry.category,
-        entry.description,
-        _raw(entry.metadata),
+        *_said(entry),
         entry.target_seq,
         seq,
     )
@@ -341,10 +343,6 @@ def _balance(account: Account, now: Balance, cut: Cut) -> Row:
 
 def _direction(line: Posting) -> str:
     return "debit" if line.amount > 0 else "credit"
-
-
-def _raw(text: str | None) -> msgspec.Raw | None:
-    return None if text is None else msgspec.Raw(text.encode())
 
 
 DATASETS = {

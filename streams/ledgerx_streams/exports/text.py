@@ -1,18 +1,14 @@
 """Rows as text: CSV (RFC 4180) and JSON lines."""
 
 import asyncio
-import csv
-import io
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from ledgerx import csv_cells
 from ledgerx_streams.exports.datasets import Column, Kind, Page, Row
 
-# A cell that begins so is a formula to spreadsheets (OWASP, CSV injection); an apostrophe makes it text.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _encode = msgspec.json.Encoder().encode_lines
 
 
@@ -21,9 +17,9 @@ async def csv_chunks(columns: Sequence[Column], pages: AsyncIterator[Page]) -> A
     show = [_CELLS[column.kind] for column in columns]
 
     def encode(rows: Sequence[Row]) -> bytes:
-        return _csv([[cell(value) for cell, value in zip(show, row, strict=True)] for row in rows])
+        return csv_cells.lines([[cell(value) for cell, value in zip(show, row, strict=True)] for row in rows])
 
-    yield _csv([[column.name for column in columns]])
+    yield csv_cells.lines([[column.name for column in columns]])
     async for page in pages:
         if page.rows:
             # In a thread: the loop has projections to write meanwhile.
@@ -48,31 +44,16 @@ async def json_chunks(columns: Sequence[Column], pages: AsyncIterator[Page]) -> 
             yield await asyncio.to_thread(encode, page.rows)
 
 
-def moment(value: datetime) -> str:
-    """A time as the API writes it."""
-    return value.isoformat().replace("+00:00", "Z")
-
-
 def plain(value: Any) -> Any:
     """JSON as text."""
     return None if value is None else bytes(value).decode()
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    file = io.StringIO()
-    csv.writer(file).writerows(rows)
-    return file.getvalue().encode()
-
-
-def _free_text(value: str | None) -> str | None:
-    return f"'{value}" if value is not None and value.startswith(_FORMULA) else value
-
-
 _CELLS: dict[Kind, Callable[[Any], Any]] = {
     Kind.TEXT: lambda value: value,
-    Kind.FREE_TEXT: _free_text,
+    Kind.FREE_TEXT: csv_cells.text,
     Kind.NUMBER: lambda value: value,
-    Kind.TIME: lambda value: None if value is None else moment(value),
+    Kind.TIME: lambda value: None if value is None else csv_cells.moment(value),
     # It begins with a bracket.
     Kind.JSON: plain,
 }
