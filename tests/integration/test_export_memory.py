@@ -1,5 +1,6 @@
 """An export takes as much memory for many rows as for few."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -20,18 +21,18 @@ GROWTH_BYTES = 60_000_000
 
 
 @pytest.fixture(scope="module")
-async def journals(shared_database: Database) -> list[tuple[ClientCredentials, int]]:
+def journals(shared_database: Database) -> list[tuple[ClientCredentials, int]]:
     """A small and a large journal, with the number of the last entry of each."""
     found = []
     for transactions in (5_000, 150_000):
-        tenant = await new_tenant(shared_database)
+        tenant = asyncio.run(new_tenant(shared_database))
         last = fill_journal(shared_database, tenant.tenant_id, transactions=transactions, dated=5)
         found.append((tenant, last))
     return found
 
 
 @pytest.mark.parametrize("file_format", Format)
-async def test_the_memory_of_an_export_is_bounded(
+def test_the_memory_of_an_export_is_bounded(
     shared_database: Database,
     journals: list[tuple[ClientCredentials, int]],
     tmp_path: Path,
