@@ -20,7 +20,7 @@ FIND_PYTHON := for candidate in $(PYTHON); do "$$candidate" -c 'import sys, pip;
 	sys.exit(print(sys.executable) if (3, 11) <= sys.version_info < (3, 14) else 1)' 2>/dev/null && exit; done; \
 	echo 'LedgerX needs Python 3.11, 3.12 or 3.13, with pip' >&2; exit 1
 
-.PHONY: help install up test lint bench image clean lock
+.PHONY: help install up test lint chaos bench image clean lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ lint: $(VENV)/.installed-dev ## Check style, types, layers, dependencies and SQL
 	$(BIN)/deptry .
 	$(BIN)/sqlfluff lint ledger streams
 	$(UV) pip check --python $(BIN)/python
+
+chaos: $(VENV)/.installed-dev ## Kill parts of a platform under load, thirty times
+	LEDGERX_CHAOS_KILLS=$${LEDGERX_CHAOS_KILLS:-30} $(BIN)/pytest -s tests/integration/test_chaos.py $(ARGS)
 
 bench: install ## Measure the platform that `make up` runs
 	$(BIN)/ledgerx bench $(ARGS)

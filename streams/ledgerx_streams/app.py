@@ -6,10 +6,9 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import faust
-import msgspec
 import psycopg
 import structlog
 import uvloop
@@ -25,13 +24,13 @@ from ledgerx.exports import TOPIC_EXPORTS
 from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.exports.worker import ExportWorker
 from ledgerx_streams.faust_app import build_app, raw_topic
-from ledgerx_streams.projections.balances import BALANCES
-from ledgerx_streams.projections.volumes import VOLUMES
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_streams.lag import Lag
 from ledgerx_streams.projector import Projector
-
-PROJECTIONS = (BALANCES, VOLUMES)
+from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
@@ -39,21 +38,24 @@ _EXPIRY_INTERVAL_S = 1.0
 _log = structlog.get_logger()
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`kafka` is a comma-separated list of bootstrap servers.
+class Settings(KafkaSettings, frozen=True, kw_only=True):
+    """`engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
 
-    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others. So it does
-    with exports without `exports_url`, the storage that their files go to, at most `exports_max_bytes` each. It writes
-    `exports_at_once`, and files are kept for `exports_keep_days`.
+    It also leaves exports to others without `exports_url`, the storage that their files go to, at most
+    `exports_max_bytes` each. It writes `exports_at_once`, and files are kept for `exports_keep_days`.
+
+    The outbox is kept for `outbox_retention_days` whole days at least, and until the slot `relay_slot`, which is that
+    of the relay or of Debezium, has confirmed it.
     """
 
     database_url: Secret
-    kafka: str
     engine_database_url: Secret | None = None
     exports_url: str | None = None
     exports_at_once: Annotated[int, Meta(ge=1, le=16)] = 2
     exports_keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     exports_max_bytes: Annotated[int, Meta(ge=1, le=MAX_FILE_BYTES)] = 16 * 1024**3
+    relay_slot: str = DEFAULT_SLOT
+    outbox_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -82,26 +84,40 @@ async def _run_until_signalled(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> None:
     """Return only when the worker crashed; Faust has logged the reason then."""
+    kafka = KafkaAccess(settings)
     consuming = asyncio.Event()
     # Heads and rows go back together when a crash of the server takes their last commits: the gap is then filled.
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
     )
     async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
-        await topics.prepare(settings.kafka)
+        await topics.prepare(kafka)
         with tempfile.TemporaryDirectory() as directory:
-            app = build_app(settings.kafka, directory)
+            app = build_app(kafka, directory)
+            lag = Lag()
 
             @app.on_rebalance_complete.connect(weak=False)
             async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
-                assigned = app.consumer.assignment()
-                partitions = sorted(tp.partition for tp in assigned if tp.topic == TOPIC_JOURNAL)
+                assignment = app.consumer.assignment()
+                partitions = sorted(tp.partition for tp in assignment if tp.topic == TOPIC_JOURNAL)
                 _log.info("consuming", partitions=partitions)
+                lag.assigned(assignment)
                 consuming.set()
+
+            @app.task  # type: ignore[untyped-decorator]
+            async def measure_lag() -> NoReturn:
+                await consuming.wait()
+                await lag.measure(app.consumer)
+
+            @app.task  # type: ignore[untyped-decorator]
+            async def keep_outbox() -> NoReturn:
+                while True:
+                    await tend_outbox(pool, slot=settings.relay_slot, days=settings.outbox_retention_days)
+                    await asyncio.sleep(EVERY_S)
 
             journal = raw_topic(app, TOPIC_JOURNAL)
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
+            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters, lag)
             app.agent(journal, name="journal")(agent.run)
             async with _expiring_holds(app, settings.engine_database_url), _exports(app, settings):
                 try:

@@ -13,8 +13,8 @@ import psycopg
 from ledgerx import database as db
 from ledgerx.tenancy import create_tenant
 from ledgerx_cli.roles import Database
-from ledgerx_streams.app import PROJECTIONS
 from ledgerx_streams.backfill import ENTRIES_PER_PAGE, read_page
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.projector import Projector
 
 FIRST_AT = datetime.fromisoformat("2100-01-01T00:00:00Z")

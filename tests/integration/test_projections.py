@@ -16,7 +16,7 @@ from ledgerx.events import JournalMessage, decode
 from ledgerx.verify import verify
 from ledgerx_cli.roles import Database
 from ledgerx_streams import backfill
-from ledgerx_streams.app import PROJECTIONS
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.projections import dated
 from ledgerx_streams.projector import Projector
 from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine
