@@ -104,7 +104,8 @@ CROSS JOIN LATERAL (
 WHERE t.tenant_id = %(tenant_id)s;
 
 -- name: accounts
--- Accounts opened after one and up to an entry, in the order of opening, and the day of each one's first line or opening.
+-- Accounts opened after one and up to an entry, in the order of opening, and the day of each one's opening, or of its
+-- first line where that is earlier.
 SELECT
     a.account_id, a.code, a.asset, a.scale, a.type,
     to_char(
