@@ -20,6 +20,7 @@ app.command("ledgerx_cli.tenant:app", name="tenant", help="Manage tenants.")
 app.command("ledgerx_cli.user:app", name="user", help="Manage people.")
 app.command("ledgerx_cli.keys:app", name="keys", help="Manage the keys that sign access tokens.")
 app.command("ledgerx_cli.rebuild:rebuild", name="rebuild", help="Compute a projection of a tenant anew.")
+app.command("ledgerx_cli.openapi:openapi", name="openapi", help="Print the OpenAPI document of the HTTP API.")
 app.command("ledgerx_cli.verify:verify", name="verify", help="Recompute a tenant's journal and projections.")
 app.command(
     "ledgerx_cli.export_journal:export_journal", name="export-journal", help="Write a tenant's journal to a file."

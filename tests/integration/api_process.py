@@ -22,13 +22,14 @@ _POLL_S = 0.05
 class ApiProcess:
     """`ledgerx api` on `database`, with its keys, log and exports in `directory`; restarts on the same port.
 
-    `settings` are environment variables without their prefix. Log-ins are not limited unless they say so: all tests
-    come from one address.
+    `settings` are environment variables without their prefix; an empty one is not set. Log-ins are not limited unless
+    they say so: all tests come from one address.
     """
 
     def __init__(self, database: Database, directory: Path, **settings: str) -> None:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
+        self.exports = directory / f"exports-{self.port}"
         self._keys = directory / f"keys-{self.port}.json"
         self._log = directory / f"api-{self.port}.log"
         self._environment = {
@@ -36,9 +37,10 @@ class ApiProcess:
             "LEDGERX_KEYS": str(self._keys),
             "LEDGERX_PORT": str(self.port),
             "LEDGERX_RATE_LIMIT_ADDRESS": "0",
-            "LEDGERX_EXPORTS_URL": (directory / f"exports-{self.port}").as_uri(),
+            "LEDGERX_EXPORTS_URL": self.exports.as_uri(),
             **{f"LEDGERX_{name}": value for name, value in settings.items()},
         }
+        self._environment = {name: value for name, value in self._environment.items() if value}
         self._process: subprocess.Popen[bytes] | None = None
         write_new_keyset(self._keys)
 

@@ -21,14 +21,26 @@ from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
+from tests.documented import documented
 from tests.integration.api_process import ApiProcess
-from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
+from tests.integration.ledger_client import ANSWERED, LedgerClient, client_of, new_tenant
 from tests.integration.people import Person, new_people, speaking_for
 from tests.integration.relaying import Connection, MakeRelay, RelayProcess
 from tests.integration.worker_process import StartWorker, Worker
 
 PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
 TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_documented_answers() -> Iterator[None]:
+    """No test of the session may get an answer that the OpenAPI document does not have."""
+    yield
+    undocumented = documented().undocumented(ANSWERED)
+    assert undocumented == [], (
+        f"these answers are not documented: {', '.join(undocumented)}; provoke them in "
+        "tests/integration/reference/scenario.py and run `make reference`"
+    )
 
 
 @pytest.fixture(scope="session")

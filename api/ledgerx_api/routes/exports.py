@@ -17,12 +17,12 @@ from ledgerx.exports import NEWEST, Status, end_export, read_export, read_export
 from ledgerx.tenancy import Scope
 from ledgerx_api import paging, tracing
 from ledgerx_api import schemas_exports as schemas
-from ledgerx_api.access import requires
+from ledgerx_api.access import OPEN_TO_ALL, requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.downloads import DOWNLOADS, Downloads
 from ledgerx_api.origin import AddressOf, author
 from ledgerx_api.paging import CursorParameter, Limit, Page
-from ledgerx_api.problems import MEDIA_TYPE, PROBLEMS, Problem
+from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.tokens import Principal
 
 _EXPORTS = "/v1/exports"
@@ -30,20 +30,10 @@ _EXPORT = _EXPORTS + "/{export_id:uuid}"
 ExportId = Annotated[UUID, Parameter(description="The export's id.")]
 ExportRequest = Request[Principal, Any, Any]
 _QUEUED = {202: ResponseSpec(schemas.Export, generate_examples=False, description="Queued: look at it again.")}
-_EXPIRED = {
-    410: ResponseSpec(
-        Problem, media_type=MEDIA_TYPE, generate_examples=False, description="The file is not kept any more."
-    )
-}
 _REDIRECT = {307: ResponseSpec(None, generate_examples=False, description="`Location` is a link to the file.")}
 _FILE = {
-    200: ResponseSpec(bytes, media_type="application/octet-stream", generate_examples=False, description="The file."),
-    206: ResponseSpec(
-        bytes, media_type="application/octet-stream", generate_examples=False, description="A range of the file."
-    ),
-    416: ResponseSpec(
-        Problem, media_type=MEDIA_TYPE, generate_examples=False, description="The file has no such range."
-    ),
+    200: ResponseSpec(str, media_type="text/csv", generate_examples=False, description="The file, of its own type."),
+    206: ResponseSpec(str, media_type="text/csv", generate_examples=False, description="A range of the file."),
 }
 
 
@@ -107,7 +97,7 @@ def routes(pool: Pool, downloads: Downloads, *, max_bytes: int, address_of: Addr
         tags=["exports"],
         operation_id="downloadExport",
         status_code=307,
-        **requires(Scope.EXPORTS_WRITE, _REDIRECT | _EXPIRED),
+        **requires(Scope.EXPORTS_WRITE, _REDIRECT),
     )
     async def download_export(request: ExportRequest, export_id: ExportId) -> ASGIResponse:
         """Be sent to the file of an export, by a link that is good for a while and needs no token."""
@@ -123,7 +113,7 @@ def routes(pool: Pool, downloads: Downloads, *, max_bytes: int, address_of: Addr
         tags=["exports"],
         operation_id="getDownload",
         security=[{}],
-        responses={**PROBLEMS, **_FILE, **_EXPIRED},
+        **OPEN_TO_ALL | {"responses": {**PROBLEMS, **_FILE}},
     )
     async def get_download(
         link: Annotated[str, Parameter(max_length=LINK_CHARACTERS, description="What an export's link ends with.")],
