@@ -1,5 +1,6 @@
 """Exports of a tenant's data, and their files."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,10 +10,11 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, Parameter
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from ledgerx.database import Pool
 from ledgerx.download_links import LINK_CHARACTERS, Download
+from ledgerx.errors import ExportExpired
 from ledgerx.exports import NEWEST, Status, end_export, read_export, read_exports, record_download, request_export
 from ledgerx.tenancy import Scope
 from ledgerx_api import paging, tracing
@@ -83,7 +85,11 @@ def routes(pool: Pool, downloads: Downloads, *, max_bytes: int, address_of: Addr
         download = Download(request.user.tenant_id, export_id)
         async with pool.connection() as connection:
             found = await read_export(connection, download.tenant_id, export_id)
-        link = await downloads.link(download, found) if found.status is Status.DONE else UNSET
+        link: schemas.ExportDownload | UnsetType = UNSET
+        if found.status is Status.DONE:
+            # It may be past its time already, though nobody has ended it yet.
+            with suppress(ExportExpired):
+                link = await downloads.link(download, found)
         return Response(schemas.export(found, link), headers={"Cache-Control": "no-store"})
 
     @delete(_EXPORT, tags=["exports"], operation_id="deleteExport", **requires(Scope.EXPORTS_WRITE))
