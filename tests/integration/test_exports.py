@@ -330,8 +330,8 @@ async def test_a_file_is_kept_for_its_time(platform: Platform, client: LedgerCli
 
     make_due(platform, path)
 
-    await until(client, path, "expired")
-    await holds(lambda: row(platform, path, "keeps_file") == (False,))
+    await holds(lambda: row(platform, path, "status, keeps_file") == ("expired", False))
+    assert (await client.get(path)).body["status"] == "expired"
     assert files(folder, path) == []
     assert (await client.get(f"{path}/download")).told == (410, "export_expired")
     assert (await client.get(shown["download"]["url"])).told == (410, "export_expired")

@@ -118,7 +118,6 @@ def routes(pool: Pool, downloads: Downloads, *, max_bytes: int, address_of: Addr
         DOWNLOADS + "/{link:str}",
         tags=["exports"],
         operation_id="getDownload",
-        security=[{}],
         **OPEN_TO_ALL | {"responses": {**PROBLEMS, **_FILE}},
     )
     async def get_download(
