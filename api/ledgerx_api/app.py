@@ -30,7 +30,9 @@ from ledgerx.keys import Keyset, read_keyset
 from ledgerx.outbound import Network, Outbound, OutboundError, checked_url
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
+from ledgerx.sealing import read_sealing_keys
 from ledgerx.trust import Trust, read_trust
+from ledgerx.webhooks import networks
 from ledgerx_api import access, addresses, metrics, problems, tracing
 from ledgerx_api.downloads import Downloads
 from ledgerx_api.event_streams import EventStreams
@@ -62,6 +64,8 @@ from ledgerx_api.routes import (
     tenant_settings,
     transactions,
     users,
+    webhook_deliveries,
+    webhooks,
 )
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tokens import Tokens
@@ -89,15 +93,17 @@ _TAGS = {
     "settings": "What a tenant may choose.",
     "transactions": "Money that moves: posts, holds and what becomes of them, reversals, batches.",
     "users": "People and their roles.",
+    "webhooks": "Events posted to URLs, signed and in order.",
 }
 
 
 def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keyset, which may be given, or a storage cannot be used.
+    """The application. Raises `ConfigurationError` when the keys or a storage cannot be used; `keyset` may be given.
 
     `state.streams` are the streams to close before its server waits for the end of all requests.
     """
     keyset = keyset or read_keyset(settings.keys)
+    sealing_keys = None if settings.sealing_keys is None else read_sealing_keys(settings.sealing_keys)
     tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
@@ -166,6 +172,8 @@ def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
             *clients.routes(pool, address_of=address_of),
             *issuer.routes(pool, outside, allowed_issuers=issuer_urls, address_of=address_of),
             *audit.routes(pool),
+            *webhooks.routes(pool, sealing_keys, networks(settings.webhooks_allow_private), address_of=address_of),
+            *webhook_deliveries.routes(pool, address_of=address_of),
             *transactions.routes(pool, engine),
             *batches.routes(engine, limiter),
             *events.routes(pool, streams, tokens, outside),

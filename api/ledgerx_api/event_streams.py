@@ -10,19 +10,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, contextmanager, suppress
 from uuid import UUID
 
-import msgspec
 import psycopg
 import structlog
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 from prometheus_client import Gauge
 
+from ledgerx.cloud_events import encode_event
 from ledgerx.database import Pool
 from ledgerx.errors import LedgerError, TooManyStreams
 from ledgerx.feed import FeedPage, read_feed, read_head_seqs
 from ledgerx.journal import Entry
 from ledgerx_api.head_watch import HeadWatch
-from ledgerx_api.schemas_feed import event
 
 MEDIA_TYPE = "text/event-stream"
 # Intermediaries close what is silent for long; half a minute is the least that is common.
@@ -35,7 +34,6 @@ _PAGE_ENTRIES = 500
 _READS_AT_ONCE = 2
 
 _OPEN = Gauge("ledgerx_event_streams", "Event streams that are open", multiprocess_mode="livesum")
-_encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger()
 
 
@@ -144,4 +142,4 @@ async def _joined(opening: bytes, frames: AsyncIterator[bytes]) -> AsyncIterator
 
 def _frame(tenant_id: UUID, entry: Entry) -> bytes:
     """One event; JSON from msgspec has no line breaks, and neither has stored metadata."""
-    return b"id: %d\ndata: %b\n\n" % (entry.seq, _encode(event(tenant_id, entry)))
+    return b"id: %d\ndata: %b\n\n" % (entry.seq, encode_event(tenant_id, entry))

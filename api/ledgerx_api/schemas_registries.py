@@ -11,8 +11,12 @@ from msgspec import UNSET, Meta, UnsetType
 from ledgerx.assets import MAX_SCALE
 from ledgerx.journal import AssetState, CategoryState, Entry, SettingsState
 from ledgerx.registries import KnownAsset
+from ledgerx.shown import ChangedAsset, ChangedCategory, Settings, settings
 from ledgerx.state import Category as CategoryNow
 from ledgerx_api.schemas import NO_NUL, Code, Text
+
+# What events show as well is the kernel's.
+__all__ = ["Settings", "settings"]
 
 AssetCode = Annotated[
     str,
@@ -40,14 +44,6 @@ class AssetChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: Text | UnsetType | None = UNSET
 
 
-class ChangedAsset(msgspec.Struct, frozen=True, kw_only=True):
-    """An asset as an entry of the journal left it, or took it away."""
-
-    code: str
-    scale: int
-    name: str | None
-
-
 class Asset(ChangedAsset, frozen=True, kw_only=True):
     """An asset. The currencies of ISO 4217 are known without being `registered`.
 
@@ -73,14 +69,6 @@ class CategoryChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     description: Description | UnsetType | None = UNSET
 
 
-class ChangedCategory(msgspec.Struct, frozen=True, kw_only=True):
-    """A category as an entry of the journal left it, or took it away."""
-
-    code: str
-    name: str | None
-    description: str | None
-
-
 class Category(ChangedCategory, frozen=True, kw_only=True):
     """A registered category. `version` is the journal's number of its latest change."""
 
@@ -91,12 +79,6 @@ class SettingsChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What to change of the settings; what is left out stays."""
 
     strict_categories: bool | UnsetType = UNSET
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The tenant's settings. With `strict_categories` a category that is not registered is refused."""
-
-    strict_categories: bool
 
 
 def asset(found: KnownAsset) -> Asset:
@@ -125,11 +107,6 @@ def category_of(entry: Entry) -> Category:
         raise TypeError("not an entry of a category")
     change = entry.change
     return Category(code=change.category, name=change.name, description=change.description, version=entry.seq)
-
-
-def settings(now: SettingsState) -> Settings:
-    """The settings as the API shows them."""
-    return Settings(strict_categories=now.strict_categories)
 
 
 def settings_of(entry: Entry) -> Settings:

@@ -21,6 +21,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     write files of exports to; without it nobody can ask for one. Links to them are good for `exports_link_ttl_s`, and a
     tenant whose files take `exports_tenant_bytes` has to give some up first. Tenants may trust the
     `oidc_issuers`, whose addresses may also be in the `oidc_networks`.
+    Webhooks are made where there are `sealing_keys`, a file of
+    `ledgerx.sealing`, and at addresses that are not public with `webhooks_allow_private`.
     """
 
     database_url: Secret
@@ -47,4 +49,6 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     exports_tenant_bytes: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024**3
     oidc_issuers: str | None = None
     oidc_networks: str | None = None
+    sealing_keys: Path | None = None
+    webhooks_allow_private: bool = False
     log_level: str = "INFO"

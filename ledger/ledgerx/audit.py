@@ -40,6 +40,12 @@ class Act(StrEnum):
     EXPORT_DOWNLOADED = "export_downloaded"
     ISSUER_TRUSTED = "issuer_trusted"
     ISSUER_REMOVED = "issuer_removed"
+    WEBHOOK_CREATED = "webhook_created"
+    WEBHOOK_CHANGED = "webhook_changed"
+    WEBHOOK_DELETED = "webhook_deleted"
+    WEBHOOK_DISABLED = "webhook_disabled"
+    WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105 - a name
+    WEBHOOK_REDELIVERED = "webhook_redelivered"
 
 
 class Author(msgspec.Struct, frozen=True):

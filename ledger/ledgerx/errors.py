@@ -278,6 +278,20 @@ class IssuerTaken(Conflict):
     title = "Issuer taken"
 
 
+class TooManyWebhooks(Conflict):
+    """409: the tenant has as many webhook endpoints as it may have."""
+
+    code = "too_many_webhooks"
+    title = "Too many webhooks"
+
+
+class WebhookDisabled(Conflict):
+    """409: nothing is sent to a webhook endpoint that is disabled; enable it first."""
+
+    code = "webhook_disabled"
+    title = "Webhook is disabled"
+
+
 class EventsExpired(LedgerError):
     """410: the events after the cursor are not kept any more; `oldest` is the first cursor that still works."""
 

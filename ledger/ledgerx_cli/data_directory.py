@@ -25,6 +25,7 @@ class DataDirectory:
         self.run = self.root / "run"
         self.exports = self.root / "exports"
         self.keys = self.root / "keys.json"
+        self.sealing_keys = self.root / "sealing-keys.json"
         self.secrets = self.root / "secrets.json"
         self.demo = self.root / "demo.json"
         self.demo_netrc = self.root / "demo.netrc"

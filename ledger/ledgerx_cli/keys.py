@@ -5,11 +5,12 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from ledgerx import sealing
 from ledgerx.keys import read_keyset, rotated
 from ledgerx_cli.data_directory import DataDirectory, write_private_json
 from ledgerx_cli.options import DEFAULT_DATA, Data
 
-app = App(name="keys", help="Manage the keys that sign access tokens.")
+app = App(name="keys", help="Manage the keys that sign access tokens, and those that seal the secrets of webhooks.")
 
 
 @app.command
@@ -28,3 +29,25 @@ def rotate(
     keyset = rotated(read_keyset(path))
     write_private_json(path, keyset)
     return f"{path}: {keyset.current.kid} signs from the next start of the API on"
+
+
+@app.command
+def rotate_sealing(
+    *,
+    keys: Annotated[
+        Path | None,
+        Parameter(env_var="LEDGERX_SEALING_KEYS", help="The file of sealing keys; by default the data directory's."),
+    ] = None,
+    data: Data = DEFAULT_DATA,
+) -> str:
+    """Seal with a new key from the next start of the API on; makes the file where there is none.
+
+    Keys of before are kept, and open what they sealed. Bring the file to the streams before it comes to the API.
+    """
+    path = keys or DataDirectory(data).sealing_keys
+    if not path.exists():
+        made = sealing.write_new_sealing_keys(path)
+        return f"{path}: made, with the key {made.current.kid}"
+    made = sealing.rotated(sealing.read_sealing_keys(path))
+    write_private_json(path, made)
+    return f"{path}: {made.current.kid} seals from the next start of the API on"

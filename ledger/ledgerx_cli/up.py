@@ -22,6 +22,7 @@ from ledgerx import settings
 from ledgerx.errors import ConfigurationError
 from ledgerx.keys import write_new_keyset
 from ledgerx.migrate import migrate
+from ledgerx.sealing import write_new_sealing_keys
 from ledgerx.search_terms import fill_search_terms
 from ledgerx.settings import Secret
 from ledgerx_cli import demo, display
@@ -46,11 +47,13 @@ class Servers(msgspec.Struct, frozen=True):
     """Real servers that take the place of the embedded ones.
 
     `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers. How to reach
-    those is said by the settings of every part that uses Kafka.
+    those is said by the settings of every part that uses Kafka. With `LEDGERX_WEBHOOKS_ALLOW_PRIVATE` webhooks may be
+    on this machine.
     """
 
     database_url: Secret | None = None
     kafka: str | None = None
+    webhooks_allow_private: bool = False
 
 
 class Passwords(msgspec.Struct, frozen=True):
@@ -169,6 +172,8 @@ class _Up:
         database = await asyncio.to_thread(set_passwords, admin_url, self._passwords().roles)
         if not self._directory.keys.exists():
             write_new_keyset(self._directory.keys)
+        if not self._directory.sealing_keys.exists():
+            write_new_sealing_keys(self._directory.sealing_keys)
         await demo.provide(self._directory, owner_url=database.owner_url, base_url=self._base_url, host=LOOPBACK)
         self._report(DatabaseReady(after_s=round(monotonic() - began, 2)))
         return database
@@ -219,13 +224,19 @@ class _Up:
                     "LEDGERX_HOST": LOOPBACK,
                     "LEDGERX_PORT": str(port),
                     "LEDGERX_KEYS": str(self._directory.keys),
+                    "LEDGERX_SEALING_KEYS": str(self._directory.sealing_keys),
+                    "LEDGERX_WEBHOOKS_ALLOW_PRIVATE": str(self._servers.webhooks_allow_private),
                     "LEDGERX_ISSUER": self._base_url,
                     "LEDGERX_DEFAULT_TENANT": demo.TENANT,
                 }
             else:
                 environment |= {"LEDGERX_KAFKA": bootstrap, "LEDGERX_MANAGEMENT_PORT": str(port)}
             if name == "streams":
-                environment["LEDGERX_ENGINE_DATABASE_URL"] = database.api_url
+                environment |= {
+                    "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
+                    "LEDGERX_SEALING_KEYS": str(self._directory.sealing_keys),
+                    "LEDGERX_WEBHOOKS_ALLOW_PRIVATE": str(self._servers.webhooks_allow_private),
+                }
             yield Part(
                 name=name,
                 # -P: a directory below the current one must not be taken for a package.

@@ -23,6 +23,7 @@ from ledgerx import telemetry
 from ledgerx.events import JournalMessage, decode
 from ledgerx_streams.dead_letters import explained
 from ledgerx_streams.lag import Lag
+from ledgerx_streams.projections import TemporaryError
 from ledgerx_streams.projector import Projector
 
 _MESSAGES_PER_BATCH = 32
@@ -150,5 +151,7 @@ def _decode(event: EventT[bytes]) -> JournalMessage:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether the database may take the same rows later; rows that it finds wrong it never takes."""
+    """Whether the same entries may work later; rows that the database finds wrong it never takes."""
+    if isinstance(error, TemporaryError):
+        return True
     return isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError | psycopg.IntegrityError)

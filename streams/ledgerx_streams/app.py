@@ -2,38 +2,50 @@
 
 import asyncio
 import logging
+import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import faust
 import psycopg
 import structlog
 import uvloop
-from faust.types import StreamT
 from msgspec import Meta
 
 from ledgerx import database, telemetry
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
-from ledgerx.export_files import MAX_FILE_BYTES, ExportFiles
-from ledgerx.exports import TOPIC_EXPORTS
+from ledgerx.export_files import MAX_FILE_BYTES
+from ledgerx.outbound import Outbound
+from ledgerx.sealing import read_sealing_keys
 from ledgerx.settings import Secret, load
+from ledgerx.webhooks import networks
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.catalog import PROJECTIONS
-from ledgerx_streams.exports.worker import ExportWorker
+from ledgerx_streams.exports.service import writing_exports
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.lag import Lag
+from ledgerx_streams.projections.entries import entries_producer, entries_projection
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox
+from ledgerx_streams.webhooks.courier import Courier
+from ledgerx_streams.webhooks.dispatcher import Dispatcher
+from ledgerx_streams.webhooks.progress import Policy
+from ledgerx_streams.webhooks.store import Store
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
+# A look-up goes on when the attempt that it was for is given up.
+_LOOKUPS_PER_WEBHOOK = 4
+# What is under way when a worker is stopped may end within that.
+_FAREWELL_S = 5.0
 
 _log = structlog.get_logger()
 
@@ -46,6 +58,10 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
 
     The outbox is kept for `outbox_retention_days` whole days at least, and until the slot `relay_slot`, which is that
     of the relay or of Debezium, has confirmed it.
+
+    Without `sealing_keys`, a file of `ledgerx.sealing`, this worker leaves webhooks to others; they get
+    `webhooks_timeout_s` seconds for each attempt, `webhooks_patience_s` in all, at most `webhooks_at_once` of them at
+    the same time, and the log of attempts is kept for `webhooks_log_days`.
     """
 
     database_url: Secret
@@ -54,6 +70,12 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     exports_at_once: Annotated[int, Meta(ge=1, le=16)] = 2
     exports_keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     exports_max_bytes: Annotated[int, Meta(ge=1, le=MAX_FILE_BYTES)] = 16 * 1024**3
+    sealing_keys: Path | None = None
+    webhooks_allow_private: bool = False
+    webhooks_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 15
+    webhooks_patience_s: Annotated[float, Meta(ge=0)] = 259_200
+    webhooks_at_once: Annotated[int, Meta(ge=1, le=100)] = 64
+    webhooks_log_days: Annotated[int, Meta(ge=1)] = 30
     relay_slot: str = DEFAULT_SLOT
     outbox_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     management_host: str = "127.0.0.1"
@@ -67,6 +89,8 @@ def main() -> int:
     telemetry.configure("streams", level=settings.log_level)
     for chatty in ("aiokafka", "faust", "mode", "ledgerx_streams.faust_app"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # uvloop looks names up in four threads, which the names of a few slow name servers would take for themselves.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOKUPS_PER_WEBHOOK * settings.webhooks_at_once))
     return uvloop.run(_run_until_signalled(settings))
 
 
@@ -90,41 +114,87 @@ async def _run(settings: Settings) -> None:
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
     )
-    async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            management.serve(settings.management_host, settings.management_port, consuming.is_set)
+        )
+        await stack.enter_async_context(pool)
         await topics.prepare(kafka)
-        with tempfile.TemporaryDirectory() as directory:
-            app = build_app(kafka, directory)
-            lag = Lag()
+        app = build_app(kafka, stack.enter_context(tempfile.TemporaryDirectory()))
+        lag = Lag()
 
-            @app.on_rebalance_complete.connect(weak=False)
-            async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
-                assignment = app.consumer.assignment()
-                partitions = sorted(tp.partition for tp in assignment if tp.topic == TOPIC_JOURNAL)
-                _log.info("consuming", partitions=partitions)
-                lag.assigned(assignment)
-                consuming.set()
+        @app.on_rebalance_complete.connect(weak=False)
+        async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
+            assignment = app.consumer.assignment()
+            partitions = sorted(tp.partition for tp in assignment if tp.topic == TOPIC_JOURNAL)
+            _log.info("consuming", partitions=partitions)
+            lag.assigned(assignment)
+            consuming.set()
 
-            @app.task  # type: ignore[untyped-decorator]
-            async def measure_lag() -> NoReturn:
-                await consuming.wait()
-                await lag.measure(app.consumer)
+        @app.task  # type: ignore[untyped-decorator]
+        async def measure_lag() -> NoReturn:
+            await consuming.wait()
+            await lag.measure(app.consumer)
 
-            @app.task  # type: ignore[untyped-decorator]
-            async def keep_outbox() -> NoReturn:
-                while True:
-                    await tend_outbox(pool, slot=settings.relay_slot, days=settings.outbox_retention_days)
-                    await asyncio.sleep(EVERY_S)
+        @app.task  # type: ignore[untyped-decorator]
+        async def keep_outbox() -> NoReturn:
+            while True:
+                await tend_outbox(pool, slot=settings.relay_slot, days=settings.outbox_retention_days)
+                await asyncio.sleep(EVERY_S)
 
-            journal = raw_topic(app, TOPIC_JOURNAL)
-            dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters, lag)
-            app.agent(journal, name="journal")(agent.run)
-            async with _expiring_holds(app, settings.engine_database_url), _exports(app, settings):
-                try:
-                    await app.start()
-                    await app.wait_until_stopped()
-                finally:
-                    await app.stop()
+        producer = await stack.enter_async_context(entries_producer(kafka))
+        wake = await stack.enter_async_context(_delivering_webhooks(settings))
+        projections = (*PROJECTIONS, entries_projection(producer, wake))
+        dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
+        agent = JournalAgent([Projector(projection, pool) for projection in projections], dead_letters, lag)
+        app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)
+        await stack.enter_async_context(_expiring_holds(app, settings.engine_database_url))
+        await stack.enter_async_context(
+            writing_exports(
+                app,
+                settings.database_url,
+                settings.exports_url,
+                at_once=settings.exports_at_once,
+                keep_days=settings.exports_keep_days,
+                max_bytes=settings.exports_max_bytes,
+            )
+        )
+        try:
+            await app.start()
+            await app.wait_until_stopped()
+        finally:
+            await app.stop()
+
+
+@asynccontextmanager
+async def _delivering_webhooks(settings: Settings) -> AsyncIterator[Callable[[], None] | None]:
+    """Deliver to webhooks meanwhile, where this worker has the keys for it; yields how to tell of news."""
+    if settings.sealing_keys is None:
+        yield None
+        return
+    keys = read_sealing_keys(settings.sealing_keys)
+    # A crash of the server takes its last commits: what they were about is sent again.
+    pool = database.pool(
+        settings.database_url.reveal(), application_name="ledgerx-webhooks", max_size=_MAX_CONNECTIONS, durable=False
+    )
+    outbound = Outbound(allowed=networks(settings.webhooks_allow_private), timeout_s=settings.webhooks_timeout_s)
+    store = Store(pool)
+    courier = Courier(
+        store,
+        outbound,
+        keys,
+        timeout_s=settings.webhooks_timeout_s,
+        policy=Policy(patience_s=settings.webhooks_patience_s),
+    )
+    dispatcher = Dispatcher(store, courier, at_once=settings.webhooks_at_once, keep_days=settings.webhooks_log_days)
+    async with pool, asyncio.TaskGroup() as tasks:
+        dispatching = tasks.create_task(dispatcher.run())
+        try:
+            yield dispatcher.wake
+        finally:
+            dispatching.cancel()
+            await dispatcher.close(patience_s=_FAREWELL_S)
+            await outbound.close()
 
 
 @asynccontextmanager
@@ -145,39 +215,3 @@ async def _expiring_holds(app: faust.App, url: Secret | None) -> AsyncIterator[N
 
         yield
         await engine.drain()
-
-
-@asynccontextmanager
-async def _exports(app: faust.App, settings: Settings) -> AsyncIterator[None]:
-    """Give `app` an agent that hears of exports, and a worker that writes them, where it has a storage for them."""
-    # All workers of the group read the same topics: one without a storage leaves what it hears to the clocks of others.
-    worker: ExportWorker | None = None
-
-    async def hear(stream: StreamT[bytes]) -> None:
-        async for _ in stream:
-            if worker is not None:
-                worker.wake()
-
-    app.agent(raw_topic(app, TOPIC_EXPORTS), name="exports")(hear)
-    if settings.exports_url is None:
-        yield
-        return
-    # Durable: what was said to be done must not come back.
-    async with database.pool(
-        settings.database_url.reveal(),
-        application_name="ledgerx-exports",
-        max_size=2 * settings.exports_at_once + 1,
-    ) as pool:
-        worker = ExportWorker(
-            pool,
-            ExportFiles(settings.exports_url),
-            at_once=settings.exports_at_once,
-            keep_days=settings.exports_keep_days,
-            max_bytes=settings.exports_max_bytes,
-        )
-        working = asyncio.create_task(worker.run())
-        try:
-            yield
-        finally:
-            working.cancel()
-            await asyncio.wait({working})

@@ -1,6 +1,9 @@
 """The projections that there are."""
 
+from ledgerx_streams.projections import entries
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.volumes import VOLUMES
 
+# Those of rows alone, and the names of all.
 PROJECTIONS = (BALANCES, VOLUMES)
+NAMES = (*(one.name for one in PROJECTIONS), entries.NAME)

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaError
 
 from ledgerx_streams.kafka_access import KafkaAccess
-from ledgerx_streams.topics import DEAD_LETTER_MAX_BYTES, TOPIC_DEAD_LETTERS
+from ledgerx_streams.topics import MESSAGE_MAX_BYTES, TOPIC_DEAD_LETTERS
 
 if TYPE_CHECKING:
     from faust.types.tuples import Message
@@ -59,7 +59,7 @@ async def read(kafka: KafkaAccess, *, since_start: bool = False) -> list[DeadLet
 
 async def replay(kafka: KafkaAccess) -> AsyncIterator[DeadLetter]:
     """Send each that was not sent again yet, in order, and yield it once the broker has it. Raises `KafkaError`."""
-    producer = AIOKafkaProducer(**kafka.aiokafka(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES)
+    producer = AIOKafkaProducer(**kafka.aiokafka(), acks="all", max_request_size=MESSAGE_MAX_BYTES)
     async with _consumer(kafka) as consumer, producer:
         async for record in _records(consumer, since_start=False):
             letter = _letter(record)

@@ -11,7 +11,7 @@ from mode import CrashingSupervisor
 from mode.utils.queues import ThrowableQueue
 
 from ledgerx_streams.kafka_access import KafkaAccess
-from ledgerx_streams.topics import DEAD_LETTER_MAX_BYTES, GROUP
+from ledgerx_streams.topics import GROUP, MESSAGE_MAX_BYTES
 
 # A worker that vanishes is replaced once its session ends.
 _SESSION_TIMEOUT_S = 10
@@ -31,7 +31,7 @@ def build_app(kafka: KafkaAccess, directory: str) -> faust.App:
         broker_heartbeat_interval=_HEARTBEAT_INTERVAL_S,
         broker_commit_interval=_COMMIT_INTERVAL_S,
         consumer_auto_offset_reset="earliest",
-        producer_max_request_size=DEAD_LETTER_MAX_BYTES,
+        producer_max_request_size=MESSAGE_MAX_BYTES,
         processing_guarantee="at_least_once",
         stream_buffer_maxsize=_MESSAGES_BUFFERED,
         # A restarted agent would go on behind the messages that the failed one held; a restarted process gets them.

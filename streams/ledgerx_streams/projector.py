@@ -59,7 +59,8 @@ class Projector:
         """Bring a tenant's projection up to the last of `messages`, which are in order; one call a tenant at a time.
 
         A gap before a message is filled from the tables. A fork stops the tenant: from then on its messages are passed
-        over, until the projection is rebuilt. Raises `psycopg.Error`; the same messages may be given again then.
+        over, until the projection is rebuilt. Raises `psycopg.Error` and
+        `TemporaryError`; the same messages may be given again then.
         """
         if tenant_id in self._forked:
             if await self._load(tenant_id) == self._forked[tenant_id]:
@@ -121,6 +122,8 @@ class Projector:
                     raise _HeadMovedError
         except _HeadMovedError:
             return False
+        if self._projection.committed is not None:
+            self._projection.committed()
         self._entries.inc(len(run.entries))
         self._freshness.observe((datetime.now(UTC) - run.entries[-1].recorded_at).total_seconds())
         return True

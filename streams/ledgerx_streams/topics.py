@@ -13,8 +13,9 @@ from ledgerx_streams.kafka_access import KafkaAccess
 # The Faust app's name and the consumer group of its workers.
 GROUP = "ledgerx-streams"
 TOPIC_DEAD_LETTERS = "ledgerx.dead_letters"
-# The largest message that Kafka takes by default has to find room with the reason in its headers.
-DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
+TOPIC_ENTRIES = "ledgerx.entries"
+# What Kafka takes by default has to find room as an event, or with the reason of its death in the headers.
+MESSAGE_MAX_BYTES = 2 * 1024 * 1024
 
 _POLL_S = 0.5
 
@@ -22,15 +23,24 @@ _log = structlog.get_logger()
 
 
 async def prepare(kafka: KafkaAccess) -> None:
-    """Wait for the broker and the journal topic, and make those of exports and dead letters. Raises `KafkaError`."""
+    """Wait for the broker and the journal topic, and make those of entries, exports and dead letters.
+
+    Raises `KafkaError`.
+    """
     admin = await _connect(kafka)
     try:
-        while (replicas := await _journal_replicas(admin)) == 0:
+        while not (partitions := await _journal_partitions(admin)):
             _log.warning("waiting for topic", topic=TOPIC_JOURNAL)
             await asyncio.sleep(_POLL_S)
-        limit = {"max.message.bytes": str(DEAD_LETTER_MAX_BYTES)}
-        dead_letters = NewTopic(TOPIC_DEAD_LETTERS, 1, replicas, topic_configs=limit)
-        response = await admin.create_topics([dead_letters, NewTopic(TOPIC_EXPORTS, 1, replicas)])
+        replicas = max(partitions)
+        limit = {"max.message.bytes": str(MESSAGE_MAX_BYTES)}
+        response = await admin.create_topics(
+            [
+                NewTopic(TOPIC_DEAD_LETTERS, 1, replicas, topic_configs=limit),
+                NewTopic(TOPIC_EXPORTS, 1, replicas),
+                NewTopic(TOPIC_ENTRIES, len(partitions), replicas, topic_configs=limit),
+            ]
+        )
     finally:
         await admin.close()
     for topic, code, message in response.topic_errors:
@@ -51,7 +61,7 @@ async def _connect(kafka: KafkaAccess) -> AIOKafkaAdminClient:
             return admin
 
 
-async def _journal_replicas(admin: AIOKafkaAdminClient) -> int:
-    """How many replicas the journal topic has; 0 while it is not there."""
+async def _journal_partitions(admin: AIOKafkaAdminClient) -> list[int]:
+    """How many replicas each partition of the journal topic has; none while it is not there."""
     [topic] = await admin.describe_topics([TOPIC_JOURNAL])
-    return max((len(partition["replicas"]) for partition in topic["partitions"]), default=0)
+    return [len(partition["replicas"]) for partition in topic["partitions"]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from ledgerx.keys import read_keyset, write_new_keyset
+from ledgerx.sealing import write_new_sealing_keys
 from ledgerx_api.tokens import Principal, Tokens
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
@@ -31,10 +32,12 @@ class ApiProcess:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.exports = directory / f"exports-{self.port}"
         self._keys = directory / f"keys-{self.port}.json"
+        self.sealing_keys = directory / f"sealing-keys-{self.port}.json"
         self._log = directory / f"api-{self.port}.log"
         self._environment = {
             "LEDGERX_DATABASE_URL": database.api_url,
             "LEDGERX_KEYS": str(self._keys),
+            "LEDGERX_SEALING_KEYS": str(self.sealing_keys),
             "LEDGERX_PORT": str(self.port),
             "LEDGERX_RATE_LIMIT_ADDRESS": "0",
             "LEDGERX_EXPORTS_URL": self.exports.as_uri(),
@@ -43,6 +46,7 @@ class ApiProcess:
         self._environment = {name: value for name, value in self._environment.items() if value}
         self._process: subprocess.Popen[bytes] | None = None
         write_new_keyset(self._keys)
+        write_new_sealing_keys(self.sealing_keys)
 
     def token(self, tenant_id: UUID, *, issuer: str = "ledgerx", audience: str = "ledgerx", ttl_s: int = 900) -> str:
         """A token signed with its keys, as it would give it to a client with both scopes unless said."""

@@ -16,8 +16,10 @@ from ledgerx.database import connect
 from ledgerx.emails import parse_email
 from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.roles import SCOPES, Role
+from ledgerx.sealing import read_sealing_keys
 from ledgerx.tenancy import ClientCredentials, Scope, create_client, let_members_post, read_clients
 from ledgerx.users import create_user
+from ledgerx.webhooks import Target, create_endpoint
 from ledgerx_api.tokens import Principal
 from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
@@ -32,8 +34,11 @@ BODIES: dict[str, Any] = {
     "amendTransaction": {"category": "changed"},
     "captureTransaction": {},
     "changeUser": {"name": "changed"},
+    "changeWebhook": {"description": "changed"},
+    "redeliverWebhook": {"sequence": 1},
     "releaseTransaction": {},
     "reverseTransaction": {},
+    "rotateWebhookSecret": {},
     "updateAccount": {"frozen": False},
     "updateAsset": {"name": "changed"},
     "updateCategory": {"name": "changed"},
@@ -59,8 +64,18 @@ async def status_of(api: ApiProcess, route: Route, token: str | None, path: str,
 
 def some_path(route: Route) -> str:
     """The path with ids of nothing."""
-    values = {"user_id": uuid4(), "secret_id": uuid4(), "client_id": "nobody", "code": "nothing", "transaction_id": 999}
-    values |= {"asset_code": "NOTHING", "category_code": "nothing", "export_id": uuid4(), "link": "nothing"}
+    values = {
+        "user_id": uuid4(),
+        "secret_id": uuid4(),
+        "webhook_id": uuid4(),
+        "client_id": "nobody",
+        "code": "nothing",
+        "asset_code": "NOTHING",
+        "category_code": "nothing",
+        "transaction_id": 999,
+        "export_id": uuid4(),
+        "link": "nothing",
+    }
     return route.path.format_map(values)
 
 
@@ -114,6 +129,9 @@ async def furnish(api: ApiProcess, database: Database, credentials: ClientCreden
         wanted = Wanted(format=Format.CSV, dataset=Dataset.POSTINGS)
         export = await request_export(connection, tenant_id, wanted, SYSTEM, traceparent=None, max_bytes=1)
         [secret] = next(client.secrets for client in clients if client.client_id == made.client_id)
+        keys = read_sealing_keys(api.sealing_keys)
+        target = Target(url="https://example.com/private")
+        webhook, _ = await create_endpoint(connection, tenant_id, target, keys=keys, author=SYSTEM)
     async with client_of(api.base_url, credentials) as ledger:
         transaction = await ledger.transfer("k")
         for path, body in (("/v1/assets", {"code": "PTS", "scale": 0}), ("/v1/categories", {"code": "food"})):
@@ -122,6 +140,7 @@ async def furnish(api: ApiProcess, database: Database, credentials: ClientCreden
         "user_id": user.id,
         "client_id": made.client_id,
         "secret_id": secret.secret_id,
+        "webhook_id": webhook.id,
         "code": "user",
         "asset_code": "PTS",
         "category_code": "food",

@@ -15,7 +15,7 @@ from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.roles import Database
 from ledgerx_streams import dead_letters
-from ledgerx_streams.catalog import PROJECTIONS
+from ledgerx_streams.catalog import NAMES
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from tests.integration.journals import new_journal, open_engine
 from tests.integration.worker_process import StartWorker, eventually, projected, until
@@ -58,10 +58,10 @@ async def test_dead_letters_are_listed_and_sent_again(
     start_worker()
     async with AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap) as producer:
         sent = await producer.send_and_wait(TOPIC_JOURNAL, b"not JSON", key=key.encode(), headers=HEADERS)
-    await eventually(lambda: waiting(len(PROJECTIONS)))
+    await eventually(lambda: waiting(len(NAMES)))
 
     letters = await mine()
-    assert {one.projection for one in letters} == {one.name for one in PROJECTIONS}
+    assert {one.projection for one in letters} == set(NAMES)
     assert {(one.topic, one.partition, one.offset) for one in letters} == {(TOPIC_JOURNAL, sent.partition, sent.offset)}
     assert all(one.size_bytes == len(b"not JSON") and "JSON" in one.reason for one in letters)
     code, listed = ledgerx(database, kafka_server, "dlq", "list")
@@ -72,7 +72,7 @@ async def test_dead_letters_are_listed_and_sent_again(
     assert code == 0
     assert [one for one in replayed if one["key"] == key] == msgspec.to_builtins(letters)
     # They are what they were, and so is what the projections find wrong with them.
-    await eventually(lambda: waiting(len(PROJECTIONS) ** 2))
+    await eventually(lambda: waiting(len(NAMES) ** 2))
     assert [one.number for one in await mine(since_start=True)][: len(letters)] == [one.number for one in letters]
     async with AIOKafkaConsumer(
         TOPIC_JOURNAL, bootstrap_servers=kafka_server.bootstrap, auto_offset_reset="earliest"
@@ -110,9 +110,7 @@ async def test_the_status_tells_lags_and_forks(
     assert code == 0
     assert all(part["lag"] == part["end"] - part["done"] == 0 for part in status["partitions"])
     [tenant] = [one for one in status["tenants"] if one["tenant_id"] == str(journal.tenant_id)]
-    assert {one["name"]: tenant["seq"] - one["seq"] for one in tenant["projections"]} == {
-        one.name: 2 for one in PROJECTIONS
-    }
+    assert {one["name"]: tenant["seq"] - one["seq"] for one in tenant["projections"]} == dict.fromkeys(NAMES, 2)
     assert all(one["behind_s"] > 0 for one in tenant["projections"])
 
     with psycopg.connect(database.admin_url, autocommit=True) as connection:

@@ -19,9 +19,11 @@ from ledgerx.emails import parse_email
 from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
+from ledgerx.sealing import new_sealing_keys
 from ledgerx.tenancy import Scope
 from ledgerx.trust import Trust, set_trust
 from ledgerx.users import create_user, issue_password_token
+from ledgerx.webhooks import Target, create_endpoint
 from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
 from tests.integration.api_process import ApiProcess
@@ -37,14 +39,14 @@ PEOPLE = (
     "audit_log",
     "trusted_issuers",
 )
+WEBHOOKS = ("webhook_endpoints", "webhook_deliveries")
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
 EXPORTS = ("exports", "search_terms")
 REGISTRIES = ("assets", "categories")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks", "dated_versions")
-TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE)
+TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE, *WEBHOOKS)
 READABLE = {
-    # It sees the exports of all, as it does open holds: a function of its own finds the due ones.
-    "owner": (*TABLES, "search_terms", "search_heads", *PROJECTED, "dated_tails"),
+    "owner": (*TABLES, *EXPORTS, "search_heads", *PROJECTED, "dated_tails"),
     "api": (*TABLES, *EXPORTS, "tenants", *PROJECTED),
     "streams": (
         "tenants",
@@ -54,6 +56,7 @@ READABLE = {
         "postings",
         "projections",
         *EXPORTS,
+        *WEBHOOKS,
         *PROJECTED,
         "dated_tails",
     ),
@@ -75,6 +78,8 @@ async def _fill(database: Database) -> UUID:
         await fill_people(connection, tenant_id)
         wanted = Wanted(format=Format.CSV, dataset=Dataset.POSTINGS)
         await request_export(connection, tenant_id, wanted, SYSTEM, traceparent=None, max_bytes=1)
+        target = Target(url="https://example.com/")
+        await create_endpoint(connection, tenant_id, target, keys=new_sealing_keys(), author=SYSTEM)
     async with (
         await db.connect(database.streams_url, application_name="test") as connection,
         tenant_scope(connection, tenant_id),
@@ -82,6 +87,13 @@ async def _fill(database: Database) -> UUID:
         key = (tenant_id,)
         await connection.execute("INSERT INTO ledgerx.projections VALUES (%s, 'balances', 3, sha256(''))", key)
         await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
+        await connection.execute(
+            """
+            INSERT INTO ledgerx.webhook_deliveries
+            VALUES (%s, gen_random_uuid(), gen_random_uuid(), now(), 'event', 1, 'x', 1, 'dead', 500, NULL, 1)
+            """,
+            key,
+        )
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.daily_volumes VALUES (%s, 1, '2026-01-01', '', 1, 0, 1)", key)
         await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000)", key)

@@ -103,6 +103,19 @@ async def write_exports(database: Database, api: ApiProcess) -> None:
         await asyncio.wait({working})
 
 
+def give_up(database: Database, cast: Cast, webhook: str) -> None:
+    """Log what the streams would have when nobody took an event for three days."""
+    with psycopg.connect(database.admin_url) as connection:
+        connection.execute(
+            """
+            INSERT INTO ledgerx.webhook_deliveries
+            VALUES
+            (%s, %s, gen_random_uuid(), now(), 'event', %s, 'ledgerx.transaction.posted', 31, 'dead', 503, NULL, 87)
+            """,
+            (cast.tenant_id, webhook, scenario.DEPOSIT),
+        )
+
+
 async def fill_registries(database: Database, recorder: Recorder, cast: Cast) -> None:
     """Record what is answered to a tenant that has as many assets and categories as it may have."""
     with psycopg.connect(database.admin_url) as connection:
@@ -144,6 +157,7 @@ async def test_the_server_answers_as_recorded(
             cast,
             reach_head=lambda: project(database),
             write_exports=lambda: write_exports(database, api),
+            give_up=lambda webhook: give_up(database, cast, webhook),
         )
         await forget_events(database, recorder, cast)
         await fill_registries(database, recorder, cast)

@@ -95,6 +95,8 @@ def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
         ("outbox", "relay", ("ledgerx_relay",), "SELECT"),
         ("open_holds", "due", ("ledgerx_owner",), "SELECT"),
         ("exports", "due", ("ledgerx_owner",), "SELECT"),
+        ("webhook_endpoints", "due", ("ledgerx_owner",), "SELECT"),
+        ("webhook_deliveries", "due", ("ledgerx_owner",), "SELECT"),
     }
 
 
@@ -156,6 +158,9 @@ REGISTRIES = Queries("ledgerx", "sql/registries.sql")
 TRUST = Queries("ledgerx", "sql/trust.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
 EXPORTS = Queries("ledgerx", "sql/exports.sql")
+WEBHOOKS = Queries("ledgerx", "sql/webhooks.sql")
+DELIVERING = Queries("ledgerx_streams", "sql/webhooks.sql")
+NEWS = Queries("ledgerx_streams", "sql/entries.sql")
 NOBODY = UUID(int=1)
 FEED = Queries("ledgerx", "sql/feed.sql")
 
@@ -208,6 +213,13 @@ def grown_tenant(shared_database: Database) -> UUID:
         (EXPORTS.room, {}),
         (EXPORTS.exports_page, {"before": NOBODY, "limit": 51}),
         (EXPORTS.end_export, {"export_id": NOBODY, "grace_s": 1, "show_days": 1}),
+        (WEBHOOKS.endpoint, {"endpoint_id": NOBODY}),
+        (WEBHOOKS.endpoints_page, {"after": NOBODY, "limit": 51}),
+        (WEBHOOKS.deliveries_page, {"endpoint_id": NOBODY, "before": NOBODY, "limit": 51}),
+        (
+            WEBHOOKS.deliveries_page_by_outcome,
+            {"endpoint_id": NOBODY, "before": NOBODY, "limit": 51, "outcome": "dead"},
+        ),
         (FEED.feed, {"after": 3_500, "limit": 50, "max_bytes": 1_000}),
         (FEED.integrity, {}),
         (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),
@@ -216,15 +228,17 @@ def grown_tenant(shared_database: Database) -> UUID:
 async def test_hot_queries_use_indexes_on_tables_without_statistics(
     shared_database: Database, grown_tenant: UUID, query: LiteralString, parameters: dict[str, Any]
 ) -> None:
-    async with (
-        await db.connect(shared_database.api_url, application_name="test") as connection,
-        tenant_scope(connection, grown_tenant),
-    ):
-        cursor = await connection.execute("EXPLAIN (FORMAT JSON) " + query, {"tenant_id": grown_tenant, **parameters})
-        [(plan,)] = await cursor.fetchall()
-    scans = list(sequential_scans(plan))
+    scans = await scans_of(shared_database.api_url, grown_tenant, query, parameters)
     # Tables of one row a tenant and those that are empty here may be read whole.
-    assert set(scans) <= {"heads", "projections", "balances", "marks"}
+    assert scans <= {"heads", "projections", "balances", "marks"}
+
+
+async def scans_of(url: str, tenant_id: UUID, query: LiteralString, parameters: dict[str, Any]) -> set[str]:
+    """The tables that a tenant's query reads from end to end."""
+    async with await db.connect(url, application_name="test") as connection, tenant_scope(connection, tenant_id):
+        cursor = await connection.execute("EXPLAIN (FORMAT JSON) " + query, {"tenant_id": tenant_id, **parameters})
+        [(plan,)] = await cursor.fetchall()
+    return set(sequential_scans(plan))
 
 
 def sequential_scans(plan: Any) -> Iterator[str]:
@@ -236,3 +250,20 @@ def sequential_scans(plan: Any) -> Iterator[str]:
         if plan.get("Node Type") == "Seq Scan":
             yield plan["Relation Name"]
         yield from sequential_scans([plan.get("Plan"), plan.get("Plans")])
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        (NEWS.wake, {"seq": 1}),
+        (DELIVERING.claim, {"endpoint_id": NOBODY, "lease_id": NOBODY, "lease_s": 1.0}),
+        (DELIVERING.state, {"endpoint_id": NOBODY, "lease_id": NOBODY}),
+        (DELIVERING.wanted, {"first": 1_000, "last": 1_999, "kinds": ["post"]}),
+        (DELIVERING.release, {"endpoint_id": NOBODY, "lease_id": NOBODY}),
+        (DELIVERING.drop_old, {"keep_days": 30, "most": 1_000}),
+    ],
+)
+async def test_queries_of_webhooks_use_indexes(
+    shared_database: Database, grown_tenant: UUID, query: LiteralString, parameters: dict[str, Any]
+) -> None:
+    assert await scans_of(shared_database.streams_url, grown_tenant, query, parameters) <= {"heads"}

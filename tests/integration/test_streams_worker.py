@@ -1,6 +1,6 @@
 """Workers as processes, on a real Kafka and a real database, killed at bad moments."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 import aiohttp
 import psycopg
@@ -13,11 +13,11 @@ from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
-from ledgerx_streams.catalog import PROJECTIONS
+from ledgerx_streams.catalog import NAMES
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
-from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine
+from tests.integration.journals import assert_projected, heads, new_journal, open_engine
 from tests.integration.relaying import eventually
-from tests.integration.worker_process import StartWorker, projected, until
+from tests.integration.worker_process import StartWorker, deliver, projected, until
 
 _WAITING_WRITES = """
     SELECT count(*) FROM pg_stat_activity
@@ -35,12 +35,6 @@ async def engine(database: Database) -> AsyncIterator[Engine]:
 async def producer(kafka_server: Kafka) -> AsyncIterator[AIOKafkaProducer]:
     async with AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap) as producer:
         yield producer
-
-
-async def deliver(producer: AIOKafkaProducer, journal: Journal, payloads: Iterable[bytes]) -> None:
-    for payload in payloads:
-        await producer.send(TOPIC_JOURNAL, payload, key=str(journal.tenant_id).encode())
-    await producer.flush()
 
 
 async def test_a_worker_killed_within_a_transaction_repeats_and_misses_nothing(
@@ -126,9 +120,9 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
                 assert headers["reason"]
                 assert headers["topic"] == TOPIC_JOURNAL.encode()
                 letters.append((record.value, headers["projection"].decode()))
-            if len(letters) == len(poison) * len(PROJECTIONS):
+            if len(letters) == len(poison) * len(NAMES):
                 break
-    assert sorted(letters) == sorted((value, one.name) for value in poison for one in PROJECTIONS)
+    assert sorted(letters) == sorted((value, name) for value in poison for name in NAMES)
 
 
 async def test_a_worker_expires_due_holds(database: Database, engine: Engine, start_worker: StartWorker) -> None:

@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from ledgerx_cli.data_directory import write_private_json
 from ledgerx_cli.progress import LeftoversStopped, PartCrashed, PartReady
 from ledgerx_cli.roles import Database
 from tests.integration.up_process import COMMAND, Up
+from tests.webhook_receiver import Receiver
 
 PARTS = {"postgres", "kafka", "relay", "streams", "api"}
 
@@ -93,6 +95,23 @@ def test_a_real_database_takes_the_place_of_the_embedded_one(data: Path, databas
         up.follow_the_welcome()
         with psycopg.connect(database.admin_url) as connection:
             assert connection.execute("SELECT count(*) FROM ledgerx.entries").fetchone() == (3,)
+
+
+def test_events_reach_a_webhook_on_this_machine_where_that_is_allowed(data: Path, database: Database) -> None:
+    environment = {"LEDGERX_DATABASE_URL": database.admin_url, "LEDGERX_WEBHOOKS_ALLOW_PRIVATE": "true"}
+    with Receiver().running() as receiver, Up(data, **environment) as up:
+        demo = platform.demo(data)
+        _, session = up.post("/v1/auth/login", email=demo.email, password=demo.password)
+        status, hook = up.post("/v1/webhooks", session["access_token"], url=receiver.url("hook"))
+        assert status == 201
+        up.follow_the_welcome()
+        received = receiver.site("hook").received
+        while len(received) < 3:
+            time.sleep(0.05)
+        for one in received:
+            one.verify(hook["secret"])
+        assert [one.seq for one in received] == [1, 2, 3]
+        assert up.stop() == 0
 
 
 def test_a_platform_stops_cleanly_when_its_terminal_and_the_reader_of_its_events_go() -> None:

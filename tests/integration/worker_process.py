@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import msgspec
+from aiokafka import AIOKafkaProducer
 
+from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.roles import Database
 from tests.integration.journals import Journal, ends, heads
 
@@ -54,3 +56,9 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 def projected(database: Database, *journals: Journal) -> Callable[[], bool]:
     expected = ends(*journals).items()
     return lambda: expected <= heads(database).items()
+
+
+async def deliver(producer: AIOKafkaProducer, journal: Journal, payloads: Iterable[bytes]) -> None:
+    for payload in payloads:
+        await producer.send(TOPIC_JOURNAL, payload, key=str(journal.tenant_id).encode())
+    await producer.flush()

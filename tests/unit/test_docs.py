@@ -1,10 +1,12 @@
 """The documentation says what the code does."""
 
+import base64
 import inspect
 import json
 import re
 import subprocess
 import sys
+import time
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from ledgerx_cli.migrate import MigrateSettings
 from ledgerx_cli.up import Servers
 from ledgerx_streams.app import Settings as StreamsSettings
 from ledgerx_streams.relay.settings import Settings as RelaySettings
+from ledgerx_streams.webhooks.signing import signed_headers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -162,6 +165,19 @@ def test_the_events_are_those_of_the_code() -> None:
 def test_the_issuer_to_trust_is_one_that_the_api_takes() -> None:
     [shown] = blocks("access.md", "json")
     assert msgspec.json.decode(shown, type=Trust).roles["customers"] is Role.MEMBER
+
+
+def test_the_program_in_the_page_of_webhooks_verifies_what_is_signed() -> None:
+    [program] = [block for block in blocks("webhooks.md", "python") if "def verify" in block]
+    scope: dict[str, Any] = {}
+    exec(program, scope)  # noqa: S102 - of our own page
+    secret, body = bytes(32), b'{"a": 1}'
+    shown = "whsec_" + base64.b64encode(secret).decode()
+    headers = signed_headers("t/7", int(time.time()), body, [bytes(31), secret])
+    scope["verify"](shown, headers, body)
+    for bad in (headers | {"webhook-id": "t/8"}, signed_headers("t/7", 1_000, body, [secret])):
+        with pytest.raises(ValueError, match=r"good|old"):
+            scope["verify"](shown, bad, body)
 
 
 @pytest.mark.parametrize("document", MARKDOWN)

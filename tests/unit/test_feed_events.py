@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledgerx.cloud_events import CloudEvent, cloud_event
 from ledgerx.commands import (
     Amend,
     Capture,
@@ -28,7 +29,6 @@ from ledgerx.commands import (
 )
 from ledgerx.feed import EVENT_TYPES
 from ledgerx.journal import Kind
-from ledgerx_api.schemas_feed import CloudEvent, event
 from tests.commands import envelope, opening, transfer
 from tests.unit.memory_ledger import NOON, TENANT, MemoryLedger
 
@@ -53,7 +53,7 @@ def events() -> list[dict[str, Any]]:
     ledger.run([UpdateCategory(code="food:fruit", name="Fruit", **envelope("uc"))])
     ledger.run([DeleteCategory(code="food:fruit", **envelope("dc"))])
     ledger.run([ChangeSettings(strict_categories=True, **envelope("s"))])
-    return [json.loads(msgspec.json.encode(event(TENANT, entry))) for entry in ledger.entries]
+    return [json.loads(msgspec.json.encode(cloud_event(TENANT, entry))) for entry in ledger.entries]
 
 
 def test_every_kind_has_a_type_of_its_own() -> None:

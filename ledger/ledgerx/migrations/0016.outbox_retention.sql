@@ -1,5 +1,5 @@
 -- The streams drop old days of the outbox, whoever relays it, and what keeps a day beyond its time can be asked.
--- depends: 0014.exports
+-- depends: 0015.webhooks
 
 SET ROLE ledgerx_owner;
 

@@ -6,7 +6,9 @@ LEFT JOIN LATERAL (
     SELECT * FROM ledgerx.assets WHERE tenant_id = %(tenant_id)s AND code = wanted.code OFFSET 0
 ) AS r ON true
 LEFT JOIN LATERAL (
-    SELECT scale FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND asset = wanted.code LIMIT 1
+    SELECT scale FROM ledgerx.accounts
+    WHERE tenant_id = %(tenant_id)s AND asset = wanted.code AND account_id > 0
+    LIMIT 1
 ) AS held ON true
 WHERE r.code IS NOT NULL OR held.scale IS NOT NULL;
 

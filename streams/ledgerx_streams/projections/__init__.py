@@ -13,6 +13,10 @@ from ledgerx.database import Connection, integer_arrays
 from ledgerx.events import EntryRecord
 
 
+class TemporaryError(Exception):
+    """Something outside of the database did not work, and the same entries may be given again."""
+
+
 class Shadow(msgspec.Struct, frozen=True):
     """How Postgres computes a projection beside its rows.
 
@@ -27,13 +31,14 @@ class Shadow(msgspec.Struct, frozen=True):
 class Projection(msgspec.Struct, frozen=True, kw_only=True):
     """`write` adds consecutive entries to a tenant's rows, in the transaction that advances the head called `name`.
 
-    `clear` deletes a tenant's rows.
+    `clear` deletes a tenant's rows, and `committed` is called when entries and head are there.
     """
 
     name: str
     write: Callable[[Connection, UUID, Sequence[EntryRecord]], Awaitable[None]]
     clear: Callable[[Connection, UUID], Awaitable[None]]
     shadow: Shadow | None = None
+    committed: Callable[[], None] | None = None
 
 
 def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:

@@ -39,6 +39,7 @@ _NOTHING = {
     "client_id": "nobody",
     "user_id": str(UUID(int=0)),
     "secret_id": str(UUID(int=0)),
+    "webhook_id": str(UUID(int=0)),
 }
 
 

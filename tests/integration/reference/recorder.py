@@ -182,6 +182,10 @@ def repeatable(text: str) -> str:
     kinds: Sequence[tuple[str, Callable[[int], str]]] = (
         (r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", lambda n: f"eyJhbGciOiJFZERTQSJ9.{_text('token', n)}.{_text('signature', n)}"),
         (r"(?<=\blx[rp]_)[\w-]{64,}", lambda n: _text("handle", n) + _text("opaque", n)),
+        (
+            r'(?<="whsec_)[\w+/]{43}=(?=")',
+            lambda n: base64.b64encode(bytes.fromhex(_hex("whsec", n))).decode(),
+        ),
         (r'(?<="client_secret":")[\w-]{43}(?=")', lambda n: _text("secret", n)),
         (r'(?<="next_cursor":")[\w=-]+(?=")', lambda n: _text("cursor", n)),
         (r'(?<="x":")[\w-]{43}(?=")', lambda n: _text("key", n)),

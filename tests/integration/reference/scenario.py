@@ -15,6 +15,7 @@ import msgspec
 
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import ClientCredentials
+from ledgerx.webhooks import MAX_ENDPOINTS
 from ledgerx_api.batch import NDJSON
 from ledgerx_api.tokens import Principal
 from tests.integration.people import PASSWORD
@@ -56,9 +57,18 @@ class Cast(msgspec.Struct, frozen=True):
 
 
 async def play(
-    recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None], write_exports: Callable[[], Awaitable[None]]
+    recorder: Recorder,
+    cast: Cast,
+    *,
+    reach_head: Callable[[], None],
+    give_up: Callable[[str], None],
+    write_exports: Callable[[], Awaitable[None]],
 ) -> None:
-    """Record all of it; `reach_head` brings the projections to the head of the journal, `write_exports` files."""
+    """Record all of it.
+
+    `reach_head` brings the projections to the head of the journal, `give_up` lets an event for a webhook be dead,
+    `write_exports` writes the files that were asked for.
+    """
     await services(recorder, cast)
     await log_in(recorder, cast)
     await issuers(recorder, cast)
@@ -74,6 +84,7 @@ async def play(
     await settings(recorder, cast)
     reach_head()
     await events(recorder, cast)
+    await webhooks(recorder, cast, give_up)
     await exports(recorder, cast, write_exports)
     await people(recorder, cast)
     await passwords(recorder, cast)
@@ -461,6 +472,35 @@ async def exports(recorder: Recorder, cast: Cast, write: Callable[[], Awaitable[
     await recorder.refused("export_expired", ask("GET", f"/v1/exports/{ended['id']}/download"))
     await recorder.refused("export_expired", request("GET", link))
     await recorder.refused_at_last("too_many_exports", other)
+
+
+async def webhooks(recorder: Recorder, cast: Cast, give_up: Callable[[str], None]) -> None:
+    """Where events are posted to."""
+    ask = partial(request, principal=cast.service)
+    hook = {"url": "https://example.com/hooks/ledger", "event_types": ["ledgerx.transaction.posted"]}
+    made = await recorder.show("To a URL", ask("POST", "/v1/webhooks", hook))
+    path = f"/v1/webhooks/{made['id']}"
+    give_up(made["id"])
+    await recorder.show("All webhooks", ask("GET", "/v1/webhooks"))
+    await recorder.show("How far it is", ask("GET", path))
+    await recorder.show("Other events", ask("PATCH", path, {"event_types": None}, headers={"If-Match": '"1"'}))
+    await recorder.show("Is it there?", ask("POST", f"{path}/ping"))
+    await recorder.show("What nobody took", ask("GET", f"{path}/deliveries?outcome=dead"))
+    await recorder.show("One event once more", ask("POST", f"{path}/redeliver", {"sequence": DEPOSIT}))
+    await recorder.show("All since an entry", ask("POST", f"{path}/redeliver", {"from_sequence": DEPOSIT}))
+    await recorder.show("A new secret", ask("POST", f"{path}/rotate-secret", {"overlap_s": 3_600}))
+    for method, body in (("PATCH", {"event_types": None}), ("DELETE", None)):
+        await recorder.refused("precondition_failed", ask(method, path, body, headers={"If-Match": '"1"'}))
+    await recorder.refused_at_last("conflict", ask("POST", f"{path}/ping"))
+    await recorder.refused("conflict", ask("POST", f"{path}/redeliver", {"sequence": 1}))
+    await recorder.done(ask("PATCH", path, {"status": "disabled"}))
+    await recorder.refused("webhook_disabled", ask("POST", f"{path}/ping"))
+    await recorder.refused("webhook_disabled", ask("POST", f"{path}/redeliver", {"sequence": 1}))
+    await recorder.show("Remove a webhook", ask("DELETE", path))
+    another = partial(request, "POST", "/v1/webhooks", hook, principal=cast.others_owner)
+    for _ in range(MAX_ENDPOINTS):
+        await recorder.done(another())
+    await recorder.refused("too_many_webhooks", another())
 
 
 async def people(recorder: Recorder, cast: Cast) -> None:
