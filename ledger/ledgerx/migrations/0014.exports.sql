@@ -67,9 +67,11 @@ GRANT SELECT ON ledgerx.search_terms TO ledgerx_streams;
 CREATE POLICY due ON ledgerx.exports FOR SELECT TO ledgerx_owner
 USING ((SELECT current_setting('ledgerx.across_tenants', true)) = 'exports');
 CREATE FUNCTION ledgerx.due_exports(most integer) RETURNS TABLE (tenant_id uuid, export_id uuid, status text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
-SET ledgerx.across_tenants = 'exports'
-BEGIN ATOMIC
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
+AS $$
+BEGIN
+    PERFORM set_config('ledgerx.across_tenants', 'exports', true);
+    RETURN QUERY
     SELECT e.tenant_id, e.export_id, e.status FROM ledgerx.exports AS e
     WHERE e.due_at <= now()
         -- One that has to wait for another of its tenant is nothing to look at.
@@ -79,7 +81,9 @@ BEGIN ATOMIC
             )
         )
     ORDER BY e.due_at LIMIT least(most, 1000);
-END;
+    PERFORM set_config('ledgerx.across_tenants', '', true);
+END
+$$;
 REVOKE EXECUTE ON FUNCTION ledgerx.due_exports (integer) FROM public;
 GRANT EXECUTE ON FUNCTION ledgerx.due_exports (integer) TO ledgerx_streams;
 
