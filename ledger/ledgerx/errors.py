@@ -257,6 +257,20 @@ class LastOwner(Conflict):
     title = "Last owner"
 
 
+class ExportNotDone(Conflict):
+    """409: the export has no file, or none yet; `export_status` says how it stands."""
+
+    code = "export_not_done"
+    title = "Export is not done"
+
+
+class TooManyExports(Conflict):
+    """409: the tenant has as many exports waiting, or as many bytes in files, as it may have; delete one."""
+
+    code = "too_many_exports"
+    title = "Too many exports"
+
+
 class IssuerTaken(Conflict):
     """409: another tenant of the platform has this audience of the issuer."""
 
@@ -286,6 +300,14 @@ class EventsExpired(LedgerError):
     title = "Events expired"
 
 
+class ExportExpired(LedgerError):
+    """410: the file of the export is not kept any more; ask for the export again."""
+
+    code = "export_expired"
+    status = 410
+    title = "Export expired"
+
+
 class PreconditionFailed(LedgerError):
     """412: what the request was to change has changed since; `version` is what it stands at."""
 
@@ -300,6 +322,14 @@ class TooLarge(LedgerError):
     code = "too_large"
     status = 413
     title = "Request body too large"
+
+
+class RangeNotSatisfiable(LedgerError):
+    """416: the file has no such range of bytes; `Content-Range` says how long it is."""
+
+    code = "range_not_satisfiable"
+    status = 416
+    title = "No such range"
 
 
 class UnsupportedMediaType(LedgerError):
@@ -476,6 +506,13 @@ class TooManyStreams(Unavailable):
 
     code = "too_many_streams"
     title = "Too many streams"
+
+
+class ExportsOff(Unavailable):
+    """503: this platform has no place for files of exports."""
+
+    code = "exports_off"
+    title = "No exports here"
 
 
 class IssuerUnavailable(Unavailable):

@@ -217,6 +217,8 @@ class _Up:
         urls = {"relay": database.relay_url, "streams": database.streams_url, "api": database.api_url}
         for name, port in management.items():
             environment = {"LEDGERX_DATABASE_URL": urls[name]}
+            if name != "relay":
+                environment["LEDGERX_EXPORTS_URL"] = self._directory.exports.as_uri()
             if name == "api":
                 environment |= {
                     "LEDGERX_HOST": LOOPBACK,

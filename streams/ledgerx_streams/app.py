@@ -20,6 +20,7 @@ from ledgerx import database, telemetry
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
+from ledgerx.export_files import MAX_FILE_BYTES
 from ledgerx.outbound import Outbound
 from ledgerx.sealing import read_sealing_keys
 from ledgerx.settings import Secret, load
@@ -27,6 +28,7 @@ from ledgerx.webhooks import networks
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.catalog import PROJECTIONS
+from ledgerx_streams.exports.service import writing_exports
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.lag import Lag
@@ -51,6 +53,9 @@ _log = structlog.get_logger()
 class Settings(KafkaSettings, frozen=True, kw_only=True):
     """`engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
 
+    It also leaves exports to others without `exports_url`, the storage that their files go to, at most
+    `exports_max_bytes` each. It writes `exports_at_once`, and files are kept for `exports_keep_days`.
+
     The outbox is kept for `outbox_retention_days` whole days at least, and until the slot `relay_slot`, which is that
     of the relay or of Debezium, has confirmed it.
 
@@ -61,6 +66,10 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
 
     database_url: Secret
     engine_database_url: Secret | None = None
+    exports_url: str | None = None
+    exports_at_once: Annotated[int, Meta(ge=1, le=16)] = 2
+    exports_keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
+    exports_max_bytes: Annotated[int, Meta(ge=1, le=MAX_FILE_BYTES)] = 16 * 1024**3
     sealing_keys: Path | None = None
     webhooks_allow_private: bool = False
     webhooks_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 15
@@ -117,7 +126,8 @@ async def _run(settings: Settings) -> None:
         @app.on_rebalance_complete.connect(weak=False)
         async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
             assignment = app.consumer.assignment()
-            _log.info("consuming", partitions=sorted(tp.partition for tp in assignment))
+            partitions = sorted(tp.partition for tp in assignment if tp.topic == TOPIC_JOURNAL)
+            _log.info("consuming", partitions=partitions)
             lag.assigned(assignment)
             consuming.set()
 
@@ -139,6 +149,16 @@ async def _run(settings: Settings) -> None:
         agent = JournalAgent([Projector(projection, pool) for projection in projections], dead_letters, lag)
         app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)
         await stack.enter_async_context(_expiring_holds(app, settings.engine_database_url))
+        await stack.enter_async_context(
+            writing_exports(
+                app,
+                settings.database_url,
+                settings.exports_url,
+                at_once=settings.exports_at_once,
+                keep_days=settings.exports_keep_days,
+                max_bytes=settings.exports_max_bytes,
+            )
+        )
         try:
             await app.start()
             await app.wait_until_stopped()

@@ -84,14 +84,19 @@ async def make_large_journal(database: Database, name: str, *, transactions: int
     """A new tenant with so many transactions, every `dated`th of them with an effective time of its own."""
     async with await db.connect(database.owner_url, application_name="test") as connection:
         tenant_id = await create_tenant(connection, name)
+    await project(database, tenant_id, fill_journal(database, tenant_id, transactions=transactions, dated=dated))
+    return tenant_id
+
+
+def fill_journal(database: Database, tenant_id: UUID, *, transactions: int, dated: int) -> int:
+    """Fill the empty journal of a tenant and return its last entry; no projection has any of it."""
     last = USERS + 1 + transactions
     parameters = {"tenant_id": tenant_id, "users": USERS, "last": last, "first_at": FIRST_AT, "dated": dated}
     parameters |= {"change": _CHANGE, "rare": transactions // RARE}
     with psycopg.connect(database.admin_url) as filling:
         for statement in _FILL:
             filling.execute(statement, parameters)
-    await project(database, tenant_id, last)
-    return tenant_id
+    return last
 
 
 async def project(database: Database, tenant_id: UUID, last: int) -> None:

@@ -16,6 +16,7 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand, CreateAsset, CreateCategory
 from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
+from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
 from ledgerx.sealing import new_sealing_keys
@@ -40,12 +41,13 @@ PEOPLE = (
 )
 WEBHOOKS = ("webhook_endpoints", "webhook_deliveries")
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
+EXPORTS = ("exports", "search_terms")
 REGISTRIES = ("assets", "categories")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks", "dated_versions")
 TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE, *WEBHOOKS)
 READABLE = {
-    "owner": (*TABLES, "search_terms", "search_heads", *PROJECTED, "dated_tails"),
-    "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
+    "owner": (*TABLES, *EXPORTS, "search_heads", *PROJECTED, "dated_tails"),
+    "api": (*TABLES, *EXPORTS, "tenants", *PROJECTED),
     "streams": (
         "tenants",
         "heads",
@@ -53,6 +55,7 @@ READABLE = {
         "entries",
         "postings",
         "projections",
+        *EXPORTS,
         *WEBHOOKS,
         *PROJECTED,
         "dated_tails",
@@ -73,6 +76,8 @@ async def _fill(database: Database) -> UUID:
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
         await fill_people(connection, tenant_id)
+        wanted = Wanted(format=Format.CSV, dataset=Dataset.POSTINGS)
+        await request_export(connection, tenant_id, wanted, SYSTEM, traceparent=None, max_bytes=1)
         target = Target(url="https://example.com/")
         await create_endpoint(connection, tenant_id, target, keys=new_sealing_keys(), author=SYSTEM)
     async with (

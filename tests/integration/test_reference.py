@@ -14,10 +14,11 @@ import pytest
 from psycopg import sql
 
 from ledgerx.audit import SYSTEM
-from ledgerx.database import connect
+from ledgerx.database import connect, pool
 from ledgerx.deciding.assets import MAX_ASSETS
 from ledgerx.deciding.categories import MAX_CATEGORIES
 from ledgerx.emails import parse_email
+from ledgerx.export_files import MAX_FILE_BYTES, ExportFiles
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import Scope, allow_registration, create_client, create_tenant
@@ -25,6 +26,7 @@ from ledgerx.users import create_user
 from ledgerx_api.reference.examples import FILE, encode
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.roles import Database
+from ledgerx_streams.exports.worker import ExportWorker
 from tests.documented import documented
 from tests.integration.api_process import ApiProcess
 from tests.integration.conftest import fresh_database
@@ -87,6 +89,20 @@ def project(database: Database) -> None:
         )
 
 
+async def write_exports(database: Database, api: ApiProcess) -> None:
+    """Write the exports that wait, as a worker of the streams does."""
+    waiting = "SELECT count(*) FROM ledgerx.exports WHERE status IN ('queued', 'running')"
+    async with pool(database.streams_url, application_name="test", max_size=3) as connections:
+        files = ExportFiles(api.exports.as_uri())
+        worker = ExportWorker(connections, files, at_once=1, keep_days=7, max_bytes=MAX_FILE_BYTES)
+        working = asyncio.create_task(worker.run())
+        with psycopg.connect(database.admin_url, autocommit=True) as connection:
+            while connection.execute(waiting).fetchall() != [(0,)]:  # noqa: ASYNC110 - it is a table
+                await asyncio.sleep(0.02)
+        working.cancel()
+        await asyncio.wait({working})
+
+
 def give_up(database: Database, cast: Cast, webhook: str) -> None:
     """Log what the streams would have when nobody took an event for three days."""
     with psycopg.connect(database.admin_url) as connection:
@@ -140,6 +156,7 @@ async def test_the_server_answers_as_recorded(
             recorder,
             cast,
             reach_head=lambda: project(database),
+            write_exports=lambda: write_exports(database, api),
             give_up=lambda webhook: give_up(database, cast, webhook),
         )
         await forget_events(database, recorder, cast)
@@ -148,6 +165,8 @@ async def test_the_server_answers_as_recorded(
         settings = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
         with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **settings) as scarce:
             await probes.probe_scarcity(recorder, scarce, session, cast)
+        with running(database, tmp_path, EXPORTS_URL="") as without:
+            await probes.probe_without_exports(recorder, without, session, cast)
         with fresh_database(postgres_server) as lost, running(lost, tmp_path) as cut:
             await asyncio.to_thread(cut_off, lost)
             await probes.probe_outage(recorder, cut, session)

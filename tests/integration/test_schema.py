@@ -94,6 +94,7 @@ def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
         ("tenants", "registry", ("ledgerx_owner",), "ALL"),
         ("outbox", "relay", ("ledgerx_relay",), "SELECT"),
         ("open_holds", "due", ("ledgerx_owner",), "SELECT"),
+        ("exports", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_endpoints", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_deliveries", "due", ("ledgerx_owner",), "SELECT"),
     }
@@ -156,6 +157,7 @@ TENANCY = Queries("ledgerx", "sql/tenancy.sql")
 REGISTRIES = Queries("ledgerx", "sql/registries.sql")
 TRUST = Queries("ledgerx", "sql/trust.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
+EXPORTS = Queries("ledgerx", "sql/exports.sql")
 WEBHOOKS = Queries("ledgerx", "sql/webhooks.sql")
 DELIVERING = Queries("ledgerx_streams", "sql/webhooks.sql")
 NEWS = Queries("ledgerx_streams", "sql/entries.sql")
@@ -208,6 +210,9 @@ def grown_tenant(shared_database: Database) -> UUID:
         (TRUST.trust, {}),
         (TRUST.lock_trust, {}),
         (AUDIT.audit_page, {"before": NOBODY, "limit": 51}),
+        (EXPORTS.room, {}),
+        (EXPORTS.exports_page, {"before": NOBODY, "limit": 51}),
+        (EXPORTS.end_export, {"export_id": NOBODY, "grace_s": 1, "show_days": 1}),
         (WEBHOOKS.endpoint, {"endpoint_id": NOBODY}),
         (WEBHOOKS.endpoints_page, {"after": NOBODY, "limit": 51}),
         (WEBHOOKS.deliveries_page, {"endpoint_id": NOBODY, "before": NOBODY, "limit": 51}),

@@ -5,7 +5,7 @@ common, such as errors of tokens, bodies and rate limits, is asked by `probes` w
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -57,11 +57,17 @@ class Cast(msgspec.Struct, frozen=True):
 
 
 async def play(
-    recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None], give_up: Callable[[str], None]
+    recorder: Recorder,
+    cast: Cast,
+    *,
+    reach_head: Callable[[], None],
+    give_up: Callable[[str], None],
+    write_exports: Callable[[], Awaitable[None]],
 ) -> None:
     """Record all of it.
 
-    `reach_head` brings the projections to the head of the journal, `give_up` lets an event for a webhook be dead.
+    `reach_head` brings the projections to the head of the journal, `give_up` lets an event for a webhook be dead,
+    `write_exports` writes the files that were asked for.
     """
     await services(recorder, cast)
     await log_in(recorder, cast)
@@ -79,6 +85,7 @@ async def play(
     reach_head()
     await events(recorder, cast)
     await webhooks(recorder, cast, give_up)
+    await exports(recorder, cast, write_exports)
     await people(recorder, cast)
     await passwords(recorder, cast)
     await clients(recorder, cast)
@@ -434,6 +441,37 @@ async def events(recorder: Recorder, cast: Cast) -> None:
     await recorder.show("From the beginning", get("/v1/events?after=0&limit=1"))
     await recorder.show("From the last one seen", get(f"/v1/events/stream?after={DEPOSIT - 1}"))
     await recorder.show("Where the journal stands", get("/v1/integrity"))
+
+
+async def exports(recorder: Recorder, cast: Cast, write: Callable[[], Awaitable[None]]) -> None:
+    """Files of it all."""
+    ask = partial(request, principal=cast.service)
+    wanted = {"format": "csv", "dataset": "balances", "filters": {"prefix": "users"}}
+    first = (await recorder.show("The balances of all wallets", ask("POST", "/v1/exports", wanted)))["id"]
+    ledger = await recorder.show(
+        "The ledger for Beancount", ask("POST", "/v1/exports", {"format": "beancount", "dataset": "transactions"})
+    )
+    foreign = {"format": "csv", "dataset": "balances", "filters": {"category": "food"}}
+    await recorder.refused("invalid_field", ask("POST", "/v1/exports", foreign))
+    await recorder.show("Cancel an export", ask("DELETE", f"/v1/exports/{ledger['id']}"))
+    await recorder.refused("export_not_done", ask("GET", f"/v1/exports/{ledger['id']}/download"))
+    await write()
+    done = await recorder.show("One that is done", ask("GET", f"/v1/exports/{first}"))
+    await recorder.show("All of them", ask("GET", "/v1/exports?limit=2"))
+    await recorder.show("To its file", ask("GET", f"/v1/exports/{first}/download"))
+    url = done["download"]["url"]
+    await recorder.show("The file", request("GET", url))
+    await recorder.show("The beginning of the file", request("GET", url, headers={"Range": "bytes=0-30"}))
+    await recorder.refused("range_not_satisfiable", request("GET", url, headers={"Range": "bytes=9999-"}))
+    await recorder.refused("not_found", request("GET", "/v1/downloads/nothing"))
+    other = ask("POST", "/v1/exports", {"format": "jsonl", "dataset": "postings"})
+    ended = await recorder.done(other)
+    await write()
+    link = (await recorder.done(ask("GET", f"/v1/exports/{ended['id']}")))["download"]["url"]
+    await recorder.done(ask("DELETE", f"/v1/exports/{ended['id']}"))
+    await recorder.refused("export_expired", ask("GET", f"/v1/exports/{ended['id']}/download"))
+    await recorder.refused("export_expired", request("GET", link))
+    await recorder.refused_at_last("too_many_exports", other)
 
 
 async def webhooks(recorder: Recorder, cast: Cast, give_up: Callable[[str], None]) -> None:
