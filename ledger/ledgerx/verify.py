@@ -13,6 +13,7 @@ import msgspec
 from ledgerx import rows
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
+from ledgerx.findings import Finding
 from ledgerx.journal import (
     RESOLUTIONS,
     AccountState,
@@ -29,13 +30,6 @@ from ledgerx.state import POSTINGS_PER_MARK, Sums
 PAGE = 1_000
 _MAX_FINDINGS = 100
 _queries = Queries("ledgerx", "sql/verify.sql")
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Something wrong. `seq` is the entry it was found at; None where it is about no entry."""
-
-    seq: int | None
-    what: str
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ class DataDirectory:
         self.logs = self.root / "logs"
         self.run = self.root / "run"
         self.keys = self.root / "keys.json"
+        self.checkpoint_keys = self.root / "checkpoint-keys.json"
         self.secrets = self.root / "secrets.json"
         self.demo = self.root / "demo.json"
         self.demo_netrc = self.root / "demo.netrc"

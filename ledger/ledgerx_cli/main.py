@@ -20,6 +20,9 @@ app.command("ledgerx_cli.user:app", name="user", help="Manage people.")
 app.command("ledgerx_cli.keys:app", name="keys", help="Manage the keys that sign access tokens.")
 app.command("ledgerx_cli.verify:verify", name="verify", help="Recompute a tenant's journal and projections.")
 app.command(
+    "ledgerx_cli.verify_proof:verify_proof_file", name="verify-proof", help="Verify a proof or a checkpoint, offline."
+)
+app.command(
     "ledgerx_cli.export_journal:export_journal", name="export-journal", help="Write a tenant's journal to a file."
 )
 

@@ -151,8 +151,9 @@ class _Up:
         began = monotonic()
         await asyncio.to_thread(migrate, admin_url)
         database = await asyncio.to_thread(set_passwords, admin_url, self._passwords().roles)
-        if not self._directory.keys.exists():
-            write_new_keyset(self._directory.keys)
+        for keys in (self._directory.keys, self._directory.checkpoint_keys):
+            if not keys.exists():
+                write_new_keyset(keys)
         await demo.provide(self._directory, owner_url=database.owner_url, base_url=self._base_url, host=LOOPBACK)
         self._report(DatabaseReady(after_s=round(monotonic() - began, 2)))
         return database
@@ -208,6 +209,7 @@ class _Up:
                 environment |= {"LEDGERX_KAFKA": bootstrap, "LEDGERX_MANAGEMENT_PORT": str(port)}
             if name == "streams":
                 environment["LEDGERX_ENGINE_DATABASE_URL"] = database.api_url
+                environment["LEDGERX_CHECKPOINT_KEYS"] = str(self._directory.checkpoint_keys)
             yield Part(
                 name=name,
                 # -P: a directory below the current one must not be taken for a package.

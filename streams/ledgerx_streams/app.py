@@ -6,7 +6,8 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import faust
 import msgspec
@@ -15,21 +16,27 @@ import structlog
 import uvloop
 
 from ledgerx import database, telemetry
+from ledgerx.checkpoints import DEFAULT_ORIGIN
+from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
+from ledgerx.keys import read_keyset
 from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.projections.balances import BALANCES
+from ledgerx_streams.projections.checkpoints import CHECKPOINTS
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
+from ledgerx_streams.signing import Signer
 
-PROJECTIONS = (BALANCES, VOLUMES)
+PROJECTIONS = (BALANCES, VOLUMES, CHECKPOINTS)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
+_SIGNING_INTERVAL_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -37,12 +44,17 @@ _log = structlog.get_logger()
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`kafka` is a comma-separated list of bootstrap servers.
 
-    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
+    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others. Without
+    `checkpoint_keys`, a keyset of its own, it leaves checkpoints to others; those of a tenant are signed at most every
+    `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id.
     """
 
     database_url: Secret
     kafka: str
     engine_database_url: Secret | None = None
+    checkpoint_keys: Path | None = None
+    checkpoint_origin: Annotated[str, msgspec.Meta(pattern=r"^[^\s+]{1,200}$")] = DEFAULT_ORIGIN
+    checkpoint_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -90,12 +102,32 @@ async def _run(settings: Settings) -> None:
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
             agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
             app.agent(journal, name="journal")(agent.run)
+            _sign_checkpoints(app, pool, settings)
             async with _expiring_holds(app, settings.engine_database_url):
                 try:
                     await app.start()
                     await app.wait_until_stopped()
                 finally:
                     await app.stop()
+
+
+def _sign_checkpoints(app: faust.App, pool: Pool, settings: Settings) -> None:
+    """Give `app` a timer that signs due checkpoints, where this worker has the keys for it."""
+    if settings.checkpoint_keys is None:
+        return
+    signer = Signer(
+        pool=pool,
+        keyset=read_keyset(settings.checkpoint_keys),
+        platform=settings.checkpoint_origin,
+        interval_s=settings.checkpoint_interval_s,
+    )
+
+    @app.timer(_SIGNING_INTERVAL_S)  # type: ignore[untyped-decorator]
+    async def sign_checkpoints() -> None:
+        try:
+            await signer.sign_due()
+        except psycopg.Error as error:
+            _log.warning("due checkpoints not found", error=str(error).strip())
 
 
 @asynccontextmanager
