@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,8 @@ from prometheus_client import Counter
 from ledgerx.database import Connection, Queries, tenant_scope
 
 MAX_FINDINGS = 100
+# Of what is found at once: where one thing is wrong, many follow from it.
+MAX_AT_ONCE = 10
 
 _FOUND = Counter("ledgerx_integrity_findings", "Things found wrong with a tenant's journal.", ["found_by"])
 _log = structlog.get_logger()
@@ -35,8 +38,8 @@ class KeptFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def record(connection: Connection, tenant_id: UUID, found: Iterable[Finding], *, found_by: str) -> None:
-    """Keep findings, at most `MAX_FINDINGS` of a tenant; `connection` stands in its scope. New ones are logged."""
-    rows = {(one.seq or 0, one.what): None for one in found}
+    """Keep the first findings, at most `MAX_FINDINGS` of a tenant; `connection` stands in its scope. Logs new ones."""
+    rows = {(one.seq or 0, one.what): None for one in islice(found, MAX_AT_ONCE)}
     if not rows:
         return
     parameters = {

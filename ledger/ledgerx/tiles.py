@@ -1,7 +1,7 @@
 """Where the nodes of a Merkle tree are kept: in tiles of up to 256 hashes (https://c2sp.org/tlog-tiles, height 8).
 
-Pure. The tile (level, index) holds the hashes of the subtrees over 256^level leaves each, from the subtree `index * 256` on.
-The last tile of a level is partial until it has 256. Nodes between two levels of tiles are computed.
+Pure. The tile (level, index) holds the hashes of the subtrees over 256^level leaves each, from the subtree
+`index * 256` on. The last tile of a level is partial until it has 256. Nodes between two levels of tiles are computed.
 """
 
 from collections.abc import Iterable, Mapping

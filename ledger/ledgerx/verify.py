@@ -4,7 +4,7 @@ The chain, the numbering, the zero sums, the guarded sums, and the streams' proj
 reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +51,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return not self.findings
 
 
+def wrong_with(previous_hash: bytes | None, entry: Entry) -> Iterator[str]:
+    """What an entry alone says to be wrong with it; without the hash before it, all but the chain."""
+    if previous_hash is not None and chain(previous_hash, entry) != entry.hash:
+        yield "the hash does not match the entry and the hash before it"
+    if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
+        yield "category, description or metadata do not match their hash"
+    totals: dict[tuple[str, bool], int] = {}
+    for line in entry.postings:
+        side = line.asset, line.layer is Layer.POSTED
+        totals[side] = totals.get(side, 0) + line.amount
+    if any(totals.values()):
+        yield "debits and credits differ"
+
+
 class Audit:
     """The running state of a verification: feed it entries in order, then compare what was kept beside them."""
 
@@ -79,19 +93,12 @@ class Audit:
         """Check the next entry."""
         if entry.seq > self._next:
             self.find(self._next, f"entry {self._next} is missing")
-        if chain(self.hash, entry) != entry.hash:
-            self.find(entry.seq, "the hash does not match the entry and the hash before it")
-        if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
-            self.find(entry.seq, "category, description or metadata do not match their hash")
+        for what in wrong_with(self.hash, entry):
+            self.find(entry.seq, what)
         if entry.change is not None:
             self._know(entry.seq, entry.change)
-        totals: dict[tuple[str, bool], int] = {}
         for number, line in enumerate(entry.postings):
-            side = line.asset, line.layer is Layer.POSTED
-            totals[side] = totals.get(side, 0) + line.amount
             self._add(entry.seq, number, line)
-        if any(totals.values()):
-            self.find(entry.seq, "debits and credits differ")
         self._follow_hold(entry)
         self.entries += 1
         self.transactions += bool(entry.postings)

@@ -26,17 +26,20 @@ from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
 from ledgerx_streams.faust_app import build_app, raw_topic
+from ledgerx_streams.projections.audit import AUDIT
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.checkpoints import CHECKPOINTS
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
+from ledgerx_streams.scrubber import Scrubber
 from ledgerx_streams.signing import Signer
 
-PROJECTIONS = (BALANCES, VOLUMES, CHECKPOINTS)
+PROJECTIONS = (BALANCES, VOLUMES, CHECKPOINTS, AUDIT)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
 _SIGNING_INTERVAL_S = 1.0
+_SCRUB_INTERVAL_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -46,7 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others. Without
     `checkpoint_keys`, a keyset of its own, it leaves checkpoints to others; those of a tenant are signed at most every
-    `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id.
+    `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id. At most
+    `scrub_entries_per_s` stored entries are read again in a second; 0 leaves that to others.
     """
 
     database_url: Secret
@@ -55,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_keys: Path | None = None
     checkpoint_origin: Annotated[str, msgspec.Meta(pattern=r"^[^\s+]{1,200}$")] = DEFAULT_ORIGIN
     checkpoint_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
+    scrub_entries_per_s: Annotated[int, msgspec.Meta(ge=0)] = 2_000
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -103,6 +108,7 @@ async def _run(settings: Settings) -> None:
             agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
             app.agent(journal, name="journal")(agent.run)
             _sign_checkpoints(app, pool, settings)
+            _scrub(app, pool, settings)
             async with _expiring_holds(app, settings.engine_database_url):
                 try:
                     await app.start()
@@ -128,6 +134,20 @@ def _sign_checkpoints(app: faust.App, pool: Pool, settings: Settings) -> None:
             await signer.sign_due()
         except psycopg.Error as error:
             _log.warning("due checkpoints not found", error=str(error).strip())
+
+
+def _scrub(app: faust.App, pool: Pool, settings: Settings) -> None:
+    """Give `app` a timer that reads stored entries again."""
+    if settings.scrub_entries_per_s == 0:
+        return
+    scrubber = Scrubber(pool, entries_per_s=settings.scrub_entries_per_s)
+
+    @app.timer(_SCRUB_INTERVAL_S)  # type: ignore[untyped-decorator]
+    async def scrub() -> None:
+        try:
+            await scrubber.scrub_due()
+        except psycopg.Error as error:
+            _log.warning("journals not read again", error=str(error).strip())
 
 
 @asynccontextmanager
