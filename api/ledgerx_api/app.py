@@ -50,6 +50,7 @@ from ledgerx_api.routes import (
     health,
     issuer,
     login,
+    snapshots,
     statements,
     summaries,
     transactions,
@@ -119,6 +120,7 @@ def create_app(settings: ApiSettings) -> Litestar:
             *accounts.routes(pool),
             *balances.routes(pool),
             *statements.routes(pool),
+            *snapshots.routes(pool),
             *summaries.routes(pool),
             *account_changes.routes(pool, engine),
             *login.routes(

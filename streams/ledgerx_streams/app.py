@@ -33,6 +33,7 @@ from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.scrubber import Scrubber
 from ledgerx_streams.signing import Signer
+from ledgerx_streams.snapshots import Snapshots
 
 PROJECTIONS = (BALANCES, VOLUMES, CHECKPOINTS, AUDIT)
 
@@ -40,6 +41,7 @@ _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
 _SIGNING_INTERVAL_S = 1.0
 _SCRUB_INTERVAL_S = 1.0
+_SNAPSHOTS_INTERVAL_S = 5.0
 
 _log = structlog.get_logger()
 
@@ -109,6 +111,7 @@ async def _run(settings: Settings) -> None:
             app.agent(journal, name="journal")(agent.run)
             _sign_checkpoints(app, pool, settings)
             _scrub(app, pool, settings)
+            _take_snapshots(app, pool)
             async with _expiring_holds(app, settings.engine_database_url):
                 try:
                     await app.start()
@@ -148,6 +151,18 @@ def _scrub(app: faust.App, pool: Pool, settings: Settings) -> None:
             await scrubber.scrub_due()
         except psycopg.Error as error:
             _log.warning("journals not read again", error=str(error).strip())
+
+
+def _take_snapshots(app: faust.App, pool: Pool) -> None:
+    """Give `app` a timer that takes due snapshots."""
+    snapshots = Snapshots(pool)
+
+    @app.timer(_SNAPSHOTS_INTERVAL_S)  # type: ignore[untyped-decorator]
+    async def take_snapshots() -> None:
+        try:
+            await snapshots.take_due()
+        except psycopg.Error as error:
+            _log.warning("due snapshots not found", error=str(error).strip())
 
 
 @asynccontextmanager

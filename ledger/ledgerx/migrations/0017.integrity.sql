@@ -90,7 +90,8 @@ CREATE TABLE ledgerx.findings (
 );
 
 -- When a tenant's balances are captured, and how far that is: `boundary` is the moment to come or under way, the
--- entries up to `seq` are in the last snapshot, those up to `captured_seq` in the one under way, which is at `upto_seq`.
+-- entries up to `seq` are in the last snapshot, those up to `captured_seq` in the one under way, which is at `upto_seq`;
+-- what the snapshot `pruned_seq`, the latest beyond the retention, replaces is gone.
 CREATE TABLE ledgerx.snapshot_schedules (
     tenant_id uuid NOT NULL,
     schedule text [] NOT NULL DEFAULT '{0 * * * *,0 0 * * *}',
@@ -99,6 +100,7 @@ CREATE TABLE ledgerx.snapshot_schedules (
     seq bigint NOT NULL DEFAULT 0,
     upto_seq bigint,
     captured_seq bigint NOT NULL DEFAULT 0,
+    pruned_seq bigint NOT NULL DEFAULT 0,
     CONSTRAINT snapshot_schedules_pkey PRIMARY KEY (tenant_id),
     CONSTRAINT snapshot_schedules_schedule_check CHECK (cardinality(schedule) BETWEEN 1 AND 8),
     CONSTRAINT snapshot_schedules_retention_check CHECK (retention_days BETWEEN 1 AND 36500)
@@ -110,7 +112,6 @@ CREATE TABLE ledgerx.snapshots (
     tenant_id uuid NOT NULL,
     seq bigint NOT NULL,
     taken_at timestamptz NOT NULL,
-    accounts bigint NOT NULL,
     CONSTRAINT snapshots_pkey PRIMARY KEY (tenant_id, seq)
 );
 CREATE INDEX snapshots_taken_at ON ledgerx.snapshots (tenant_id, taken_at);
