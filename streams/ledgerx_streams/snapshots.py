@@ -86,7 +86,7 @@ class Snapshots:
                     return False
                 upto = end_of.seq
                 # Moments before the next entry have no news either.
-                reached = max(reached, end_of.news_at) if upto == schedule.seq else reached
+                reached = max(reached, min(end_of.news_at, now)) if upto == schedule.seq else reached
             page = {"tenant_id": tenant_id, "after": schedule.captured_seq, "upto": upto}
             cursor = await connection.execute(_queries.page_end, page | {"postings": POSTINGS_PER_PAGE})
             [(end,)] = await cursor.fetchall()

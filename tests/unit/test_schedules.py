@@ -1,6 +1,7 @@
 """Moments of schedules, in zones whose clocks change."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -37,10 +38,10 @@ def test_the_next_moment_is_the_first_of_any_expression(
 
 
 def test_moments_follow_one_another() -> None:
-    moment, moments = datetime(2026, 10, 24, tzinfo=UTC), []
-    for _ in range(72):
-        moments.append(moment := next_boundary(DEFAULT, moment, "America/New_York"))
-    assert moments == sorted(set(moments))
+    moments = [datetime(2026, 10, 31, 12, tzinfo=UTC)]
+    for _ in range(48):
+        moments += [next_boundary(DEFAULT, moments[-1], "America/New_York")]
+    assert [later - earlier for earlier, later in pairwise(moments)] == [timedelta(hours=1)] * 48
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,6 @@ def test_moments_follow_one_another() -> None:
         ["0 0 30 2 *"],
         ["x"],
         ["0 " * 60],
-        ["@daily"],
     ],
 )
 def test_what_is_no_schedule_is_refused(schedule: list[str]) -> None:
