@@ -40,10 +40,12 @@ from ledgerx_api.requests import WholeRequest
 from ledgerx_api.routes import (
     account_changes,
     accounts,
+    assets,
     audit,
     auth,
     balances,
     batches,
+    categories,
     checkpoints,
     clients,
     events,
@@ -53,6 +55,7 @@ from ledgerx_api.routes import (
     snapshots,
     statements,
     summaries,
+    tenant_settings,
     transactions,
     users,
 )
@@ -123,6 +126,9 @@ def create_app(settings: ApiSettings) -> Litestar:
             *snapshots.routes(pool),
             *summaries.routes(pool),
             *account_changes.routes(pool, engine),
+            *assets.routes(pool, engine),
+            *categories.routes(pool, engine),
+            *tenant_settings.routes(pool, engine),
             *login.routes(
                 pool,
                 tokens,

@@ -2,18 +2,18 @@
 
 from typing import Annotated, Any
 
-import uuid_utils.compat as uuid_utils
 from litestar import Request
 from litestar.params import HeaderParameter, Parameter
 from litestar.response.base import ASGIResponse
 from msgspec.json import encode
 
-from ledgerx.commands import AnyCommand
+from ledgerx.commands import AnyCommand, random_key
 from ledgerx.engine import Engine
 from ledgerx.members import own_key
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx_api import idempotency, schemas, tracing
 from ledgerx_api.answers import JsonAnswer
+from ledgerx_api.preconditions import etag
 from ledgerx_api.tokens import Principal
 
 LedgerRequest = Request[Principal, Any, Any]
@@ -32,7 +32,7 @@ def caller(request: LedgerRequest, key: str | None, *, key_required: bool) -> di
     """
     optional = key is None and not key_required
     return {
-        "idempotency_key": f"auto:{uuid_utils.uuid7()}" if optional else kept_key(request.user, key),
+        "idempotency_key": random_key() if optional else kept_key(request.user, key),
         "actor": request.user.actor,
         "confined_to": request.user.confined_to,
         "traceparent": tracing.traceparent(request.headers),
@@ -77,3 +77,9 @@ def accepted(outcome: Outcome) -> Recorded | Replayed:
     if isinstance(outcome, Refused):
         raise outcome.error
     return outcome
+
+
+def version_headers(outcome: Recorded | Replayed) -> dict[str, str]:
+    """What tells the version that a change left, and whether it had been recorded before."""
+    replayed = {idempotency.REPLAYED_HEADER: "true"} if isinstance(outcome, Replayed) else {}
+    return etag(outcome.entry.seq) | replayed

@@ -9,17 +9,17 @@ from ledgerx.codes import CodeRange, below, exactly
 from ledgerx.errors import InvalidField
 from ledgerx.search import AMOUNT
 
-_CODE = r"^[A-Za-z0-9._:\-]{1,255}$"
+CODE = r"^[A-Za-z0-9._:\-]{1,255}$"
 
 # Up to 255 characters, none of them NUL.
 TEXT = r"^[^\x00]{1,255}$"
 
 AccountCode = Annotated[str, Parameter(max_length=255, description="The account's code.")]
-OneAccount = Annotated[str | None, Parameter(pattern=_CODE, description="The code of one account.")]
+OneAccount = Annotated[str | None, Parameter(pattern=CODE, description="The code of one account.")]
 Prefix = Annotated[
     str | None,
     Parameter(
-        pattern=_CODE,
+        pattern=CODE,
         description="An account and all below it: `users` is `users` and `users:42`, not `users2`; "
         "`users:` leaves out `users` itself.",
     ),

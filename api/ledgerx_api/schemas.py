@@ -202,7 +202,7 @@ def account(record: AccountRecord) -> Account:
 def opened_account(entry: Entry) -> Account:
     """An account as its opening entry made it."""
     state = entry.change
-    if state is None:
+    if not isinstance(state, AccountState):
         raise TypeError("not an account entry")
     return _account(state, entry.metadata, entry.recorded_at, entry.seq)
 

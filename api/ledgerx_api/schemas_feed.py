@@ -1,17 +1,18 @@
 """What goes over the wire of the feed and of the journal's integrity."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ledgerx.commands import Direction
 from ledgerx.feed import EVENT_TYPES, FeedPage
 from ledgerx.integrity import Integrity as IntegrityNow
-from ledgerx.journal import AccountType, Entry, Kind
-from ledgerx_api import schemas
+from ledgerx.journal import AccountState, AccountType, AssetState, CategoryState, Change, Entry, Kind, SettingsState
+from ledgerx_api import schemas, schemas_registries
+from ledgerx_api.schemas_registries import ChangedAsset, ChangedCategory, Settings
 
 # A bigint has at most 19 digits.
 _SEQUENCE_DIGITS = 19
@@ -32,14 +33,20 @@ class ChangedAccount(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None
 
 
-class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded change of an account; `id`, `actor`, `idempotency_key` and `hash` are those of the journal's entry."""
+class ChangeEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded change of an account, an asset, a category or the settings, as the entry left it or took it away.
+
+    `id`, `actor`, `idempotency_key` and `hash` are those of the journal's entry.
+    """
 
     id: int
     kind: str
     recorded_at: datetime
-    account: ChangedAccount
-    metadata: msgspec.Raw | None
+    account: ChangedAccount | UnsetType = UNSET
+    metadata: msgspec.Raw | UnsetType | None = UNSET
+    asset: ChangedAsset | UnsetType = UNSET
+    category: ChangedCategory | UnsetType = UNSET
+    settings: Settings | UnsetType = UNSET
     actor: str
     idempotency_key: str | None
     hash: bytes
@@ -52,14 +59,14 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="`<tenant>/<number of the entry>`: the same whenever the event is sent.")]
     source: Annotated[str, Meta(description="The tenant, as a URN.")]
     type: Annotated[str, Meta(description="What happened.", examples=["ledgerx.transaction.posted"])]
-    subject: Annotated[str, Meta(description="Below /v1.", examples=["transactions/3", "accounts/bank"])]
+    subject: Annotated[str, Meta(description="Below /v1.", examples=["transactions/3", "accounts/bank", "settings"])]
     time: Annotated[datetime, Meta(description="When it was recorded.")]
     datacontenttype: str = "application/json"
     sequence: Annotated[str, Meta(description="The number of the entry in 19 digits, so that texts sort as numbers.")]
     data: Annotated[
         msgspec.Raw,
         Meta(
-            description="A transaction, or a change of an account, as the entry recorded it.",
+            description="A transaction, or a change of something else, as the entry recorded it.",
             extra_json_schema={"type": "object"},
         ),
     ]
@@ -122,7 +129,9 @@ def event(tenant_id: UUID, entry: Entry) -> CloudEvent:
         subject=_subject(entry),
         time=entry.recorded_at,
         sequence=f"{entry.seq:0{_SEQUENCE_DIGITS}}",
-        data=msgspec.Raw(_encode(schemas.transaction(entry) if entry.change is None else _account_entry(entry))),
+        data=msgspec.Raw(
+            _encode(schemas.transaction(entry) if entry.change is None else _change_entry(entry, entry.change))
+        ),
     )
 
 
@@ -163,21 +172,40 @@ def integrity(now: IntegrityNow) -> Integrity:
 
 
 def _subject(entry: Entry) -> str:
-    if entry.change is not None:
-        return f"accounts/{entry.change.account}"
+    match entry.change:
+        case AccountState(account=code):
+            return f"accounts/{code}"
+        case AssetState(asset=code):
+            return f"assets/{code}"
+        case CategoryState(category=code):
+            return f"categories/{code}"
+        case SettingsState():
+            return "settings"
     # An amendment is of a transaction, and none itself.
     return f"transactions/{entry.target_seq if entry.kind is Kind.AMEND else entry.seq}"
 
 
-def _account_entry(entry: Entry) -> AccountEntry:
-    account = schemas.opened_account(entry)
-    return AccountEntry(
+def _change_entry(entry: Entry, change: Change) -> ChangeEntry:
+    changed: dict[str, Any]
+    match change:
+        case AccountState():
+            account = schemas.opened_account(entry)
+            shown = msgspec.convert(account, ChangedAccount, from_attributes=True)
+            changed = {"account": shown, "metadata": account.metadata}
+        case AssetState():
+            changed = {"asset": ChangedAsset(code=change.asset, scale=change.scale, name=change.name)}
+        case CategoryState():
+            changed = {
+                "category": ChangedCategory(code=change.category, name=change.name, description=change.description)
+            }
+        case SettingsState():
+            changed = {"settings": schemas_registries.settings(change)}
+    return ChangeEntry(
         id=entry.seq,
         kind=entry.kind,
         recorded_at=entry.recorded_at,
-        account=msgspec.convert(account, ChangedAccount, from_attributes=True),
-        metadata=account.metadata,
         actor=entry.actor,
         idempotency_key=entry.idempotency_key,
         hash=entry.hash,
+        **changed,
     )

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 import uuid_utils.compat as uuid_utils
 
 from ledgerx import events, rows
@@ -20,13 +21,14 @@ from ledgerx.decide import Decision, decide
 from ledgerx.errors import NotFound
 from ledgerx.journal import Entry, Kind
 from ledgerx.outcomes import Outcome
-from ledgerx.state import Account, Head, KnownKey, State, Sums, Target
+from ledgerx.state import Account, Asset, Category, Head, KnownKey, State, Sums, Target
 
 T = TypeVar("T")
 LARGE = 1_000
 
 _queries = Queries("ledgerx", "sql/posting.sql")
 _reading = Queries("ledgerx", "sql/reading.sql")
+_registries = Queries("ledgerx", "sql/registries.sql")
 
 
 async def run_batch(
@@ -111,6 +113,7 @@ async def _load(
         return await run(query, **{name: wanted}) if wanted else None
 
     targets = rows.targets_of(commands)
+    asset_codes = rows.asset_codes_of(commands)
     wanted_keys = sorted({command.idempotency_key for command in commands}) if keys else []
     head_cursor = await run(head_query)
     accounts_cursor = await run(_queries.load_accounts, codes=rows.codes_of(commands))
@@ -121,6 +124,7 @@ async def _load(
     target_accounts_cursor = await run_for(_queries.load_target_accounts, "targets", targets)
     resolutions_cursor = await run_for(_queries.load_resolutions, "targets", targets)
     reversed_cursor = await run_for(_queries.load_reversed, "targets", targets)
+    assets_cursor = await run_for(_registries.load_assets, "codes", asset_codes)
     of_members = any(command.confined_to is not None for command in commands)
     members_cursor = await run(_queries.members_may_post) if of_members else None
     target_entries = await rows.read_amended(connection, tenant_id, targets) if targets else []
@@ -128,7 +132,11 @@ async def _load(
     head_row = await head_cursor.fetchone()
     if head_row is None:
         raise NotFound("there is no such tenant")
-    *head, opened = head_row
+    seq, last_hash, recorded_at, opened, *registry_columns = head_row
+    registry = rows.registry(registry_columns)
+    # Only now does anybody know whether they are strict: it costs those a round trip that are.
+    category_codes = rows.category_codes_of(commands, strict=registry.strict_categories)
+    categories_cursor = await run_for(_registries.load_categories, "codes", category_codes)
     accounts: dict[str, Account] = {}
     sums: dict[int, Sums] = {}
     for row in [*await _rows(accounts_cursor), *await _rows(target_accounts_cursor)]:
@@ -139,15 +147,20 @@ async def _load(
     for row in await _rows(weighed_cursor):
         sums.setdefault(row[0], rows.sums(row[7], row[8], row[9]))
     seqs = [row[0] for row in await _rows(keys_cursor)]
+    assets, scales = rows.assets(await _rows(assets_cursor))
     known = await rows.read_entries(connection, tenant_id, seqs) if seqs else []
     return State(
-        head=Head(*head),
+        head=Head(seq, last_hash, recorded_at),
         accounts=accounts,
         sums=sums,
         keys={str(entry.idempotency_key): KnownKey(entry.fingerprint or b"", entry) for entry in known},
         targets=_targets(target_entries, await _rows(resolutions_cursor), await _rows(reversed_cursor)),
         versions={row[0]: row[1] for row in await _rows(versions_cursor)},
         accounts_left=None if max_accounts is None else max_accounts - opened,
+        registry=registry,
+        assets=assets,
+        scales=scales,
+        categories={row[0]: rows.category(row) for row in await _rows(categories_cursor)},
         members_may_post=any(row[0] for row in await _rows(members_cursor)),
     )
 
@@ -195,3 +208,11 @@ async def _write(
         await run(_queries.insert_holds, {"seq": list(opened), "expires_at": list(opened.values())})
     if decision.resolved_holds:
         await run(_queries.delete_holds, {"seq": list(decision.resolved_holds)})
+    if decision.assets:
+        await run(_registries.upsert_assets, rows.registered_columns(Asset, decision.assets))
+        await run(_registries.delete_assets, {"codes": rows.deleted(decision.assets)})
+    if decision.categories:
+        await run(_registries.upsert_categories, rows.registered_columns(Category, decision.categories))
+        await run(_registries.delete_categories, {"codes": rows.deleted(decision.categories)})
+    if decision.registry != state.registry:
+        await run(_registries.update_registry, msgspec.structs.asdict(decision.registry))

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
+import uuid_utils.compat as uuid_utils
 from msgspec import UNSET, UnsetType
 
 from ledgerx.journal import AccountType
@@ -141,6 +143,75 @@ class CloseAccount(Command, frozen=True, kw_only=True):
     if_versions: frozenset[int] | None = None
 
 
+class CreateAsset(Command, frozen=True, kw_only=True):
+    """Register an asset with `scale` decimals, 0 to 18.
+
+    A currency of ISO 4217 may be given a scale of the tenant's own before an account holds it.
+    """
+
+    code: str
+    scale: int
+    name: str | None = None
+
+
+class UpdateAsset(Command, frozen=True, kw_only=True):
+    """Change a registered asset; what is UNSET stays. `if_versions` as in `UpdateAccount`."""
+
+    code: str
+    name: str | UnsetType | None = UNSET
+    if_versions: frozenset[int] | None = None
+
+
+class DeleteAsset(Command, frozen=True, kw_only=True):
+    """Take a registered asset away that no account holds or held. `if_versions` as in `UpdateAccount`."""
+
+    code: str
+    if_versions: frozenset[int] | None = None
+
+
+class CreateCategory(Command, frozen=True, kw_only=True):
+    """Register a category."""
+
+    code: str
+    name: str | None = None
+    description: str | None = None
+
+
+class UpdateCategory(Command, frozen=True, kw_only=True):
+    """Change a registered category; what is UNSET stays. `if_versions` as in `UpdateAccount`."""
+
+    code: str
+    name: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    if_versions: frozenset[int] | None = None
+
+
+class DeleteCategory(Command, frozen=True, kw_only=True):
+    """Take a registered category away; transactions keep it. `if_versions` as in `UpdateAccount`."""
+
+    code: str
+    if_versions: frozenset[int] | None = None
+
+
+class ChangeSettings(Command, frozen=True, kw_only=True):
+    """Change the tenant's settings; what is UNSET stays. `if_versions` as in `UpdateAccount`."""
+
+    strict_categories: bool | UnsetType = UNSET
+    if_versions: frozenset[int] | None = None
+
+
 TargetCommand = Capture | Release | Expire | Reverse | Amend
 AccountCommand = OpenAccount | UpdateAccount | CloseAccount
-AnyCommand = Post | Hold | TargetCommand | AccountCommand
+AssetCommand = CreateAsset | UpdateAsset | DeleteAsset
+CategoryCommand = CreateCategory | UpdateCategory | DeleteCategory
+AnyCommand = Post | Hold | TargetCommand | AccountCommand | AssetCommand | CategoryCommand | ChangeSettings
+
+
+def random_key() -> str:
+    """An idempotency key for a command that came without; any that can be foreseen a client could have taken."""
+    return f"auto:{uuid_utils.uuid7()}"
+
+
+def unkeyed(actor: str) -> dict[str, Any]:
+    """The fields of `Command` for one that the platform gives by itself."""
+    return {"idempotency_key": random_key(), "fingerprint": b"", "actor": actor}

@@ -12,28 +12,32 @@ import msgspec
 
 from ledgerx import commands as asked
 from ledgerx.commands import AnyCommand
-from ledgerx.deciding import accounts, members, transactions
+from ledgerx.deciding import accounts, assets, categories, members, transactions
 from ledgerx.deciding.ledger import Ledger
 from ledgerx.errors import BatchRefused, IdempotencyKeyReused, LedgerError
 from ledgerx.journal import Entry
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
-from ledgerx.state import Account, Head, KnownKey, State, Sums
+from ledgerx.state import Account, Asset, Category, Head, KnownKey, Registry, State, Sums
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch comes to: an outcome for each command in order, and all that is to be written.
 
     `accounts` are those opened or changed; `sums` are the guarded sums to keep, each with the seq of its last change;
-    `opened_holds` are new holds with their expiry, `resolved_holds` those that are over.
+    `opened_holds` are new holds with their expiry, `resolved_holds` those that are over. `assets` and `categories` are
+    those registered or changed, None where they were taken away; `registry` is as they leave it.
     """
 
     outcomes: Sequence[Outcome]
     head: Head
+    registry: Registry
     entries: Sequence[Entry] = ()
     accounts: Mapping[int, Account] = {}
     sums: Mapping[int, tuple[Sums, int]] = {}
     opened_holds: Mapping[int, datetime | None] = {}
     resolved_holds: Sequence[int] = ()
+    assets: Mapping[str, Asset | None] = {}
+    categories: Mapping[str, Category | None] = {}
 
 
 def decide(state: State, commands: Sequence[AnyCommand], now: datetime, *, atomic: bool = False) -> Decision:
@@ -49,16 +53,19 @@ def decide(state: State, commands: Sequence[AnyCommand], now: datetime, *, atomi
         outcome = _run(ledger, keys, command)
         if atomic and isinstance(outcome, Refused):
             refused = Refused(BatchRefused.of(number, outcome.error))
-            return Decision(outcomes=[refused] * len(commands), head=state.head)
+            return Decision(outcomes=[refused] * len(commands), head=state.head, registry=state.registry)
         outcomes.append(outcome)
     return Decision(
         outcomes=outcomes,
         head=ledger.head,
+        registry=ledger.registry,
         entries=ledger.entries,
         accounts=ledger.changed_accounts,
         sums=ledger.changed_guarded_sums,
         opened_holds=ledger.opened_holds,
         resolved_holds=ledger.resolved_holds,
+        assets={code: ledger.assets.get(code) for code in ledger.changed_assets},
+        categories={code: ledger.categories.get(code) for code in ledger.changed_categories},
     )
 
 
@@ -97,4 +104,11 @@ _HANDLERS: dict[type, Callable[[Ledger, Any], Recorded]] = {
     asked.OpenAccount: accounts.open_account,
     asked.UpdateAccount: accounts.update_account,
     asked.CloseAccount: accounts.close_account,
+    asked.CreateAsset: assets.create_asset,
+    asked.UpdateAsset: assets.update_asset,
+    asked.DeleteAsset: assets.delete_asset,
+    asked.CreateCategory: categories.create_category,
+    asked.UpdateCategory: categories.update_category,
+    asked.DeleteCategory: categories.delete_category,
+    asked.ChangeSettings: categories.change_settings,
 }

@@ -158,6 +158,41 @@ class TooManyAccounts(Conflict):
     title = "Too many accounts"
 
 
+class AssetExists(Conflict):
+    """409: the tenant has registered this asset before."""
+
+    code = "asset_exists"
+    title = "Asset exists"
+
+
+class AssetInUse(Conflict):
+    """409: accounts hold the asset or held it, so it stays, with its `scale`."""
+
+    code = "asset_in_use"
+    title = "Asset is in use"
+
+
+class TooManyAssets(Conflict):
+    """409: the tenant has registered as many assets as it may have."""
+
+    code = "too_many_assets"
+    title = "Too many assets"
+
+
+class CategoryExists(Conflict):
+    """409: the tenant has registered this category before."""
+
+    code = "category_exists"
+    title = "Category exists"
+
+
+class TooManyCategories(Conflict):
+    """409: the tenant has registered as many categories as it may have."""
+
+    code = "too_many_categories"
+    title = "Too many categories"
+
+
 class HoldAlreadyResolved(Conflict):
     """409: the hold was captured, released or has expired before; `resolution` is the transaction that did it."""
 
@@ -308,6 +343,13 @@ class UnknownAsset(Unprocessable):
 
     code = "unknown_asset"
     title = "Unknown asset"
+
+
+class UnknownCategory(Unprocessable):
+    """422: the tenant's categories are strict, and this one is not registered."""
+
+    code = "unknown_category"
+    title = "Unknown category"
 
 
 class AssetMismatch(Unprocessable):

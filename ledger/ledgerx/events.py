@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledgerx.journal import AccountState, Entry, Kind, Layer, Posting
+from ledgerx.journal import Entry, Kind, Layer, Posting, decode_change
 
 AGGREGATE_JOURNAL = "journal"
 ENTRIES_RECORDED = "entries.recorded"
@@ -48,7 +48,8 @@ class EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     annotations_hash: bytes | None = None
     postings: tuple[PostingRecord, ...] = ()
-    change: AccountState | None = None
+    # One of several structs, and only the kind says which: `entry` decodes it.
+    change: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     target_seq: int | None = None
     expires_at: datetime | None = None
     hash: bytes
@@ -108,7 +109,7 @@ def record(entry: Entry) -> EntryRecord:
             PostingRecord(line.account, line.account_id, line.asset, line.scale, str(line.amount), line.layer)
             for line in entry.postings
         ),
-        change=entry.change,
+        change=msgspec.UNSET if entry.change is None else msgspec.Raw(_encode(entry.change)),
         target_seq=entry.target_seq,
         expires_at=entry.expires_at,
         hash=entry.hash,
@@ -116,7 +117,7 @@ def record(entry: Entry) -> EntryRecord:
 
 
 def entry(record: EntryRecord) -> Entry:
-    """The entry that a wire form stands for."""
+    """The entry that a wire form stands for. Raises `msgspec.DecodeError` where its change is not one of its kind."""
     return Entry(
         seq=record.seq,
         kind=record.kind,
@@ -134,7 +135,7 @@ def entry(record: EntryRecord) -> Entry:
             Posting(line.account, line.account_id, line.asset, line.scale, int(line.amount), line.layer)
             for line in record.postings
         ),
-        change=record.change,
+        change=None if record.change is msgspec.UNSET else decode_change(record.kind, bytes(record.change)),
         target_seq=record.target_seq,
         expires_at=record.expires_at,
         hash=record.hash,

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
-import uuid_utils.compat as uuid_utils
 from prometheus_client import Counter
 
-from ledgerx.commands import Expire
+from ledgerx.commands import Expire, unkeyed
 from ledgerx.database import Pool, Queries
 from ledgerx.engine import Engine
 from ledgerx.errors import Conflict, LedgerError
@@ -40,10 +39,8 @@ async def expire_due(pool: Pool, engine: Engine) -> int:
 
 
 async def _expire(engine: Engine, tenant_id: UUID, seqs: Sequence[int]) -> None:
-    # A key of our making would be one that a client can take first; without one, the hold itself is resolved only once.
-    commands = [
-        Expire(target=seq, idempotency_key=f"auto:{uuid_utils.uuid7()}", fingerprint=b"", actor=ACTOR) for seq in seqs
-    ]
+    # The hold itself is resolved only once.
+    commands = [Expire(target=seq, **unkeyed(ACTOR)) for seq in seqs]
     try:
         outcomes = await engine.run_all(tenant_id, commands)
     except LedgerError as error:

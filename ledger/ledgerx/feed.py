@@ -29,6 +29,13 @@ EVENT_TYPES = {
     Kind.OPEN_ACCOUNT: "ledgerx.account.opened",
     Kind.UPDATE_ACCOUNT: "ledgerx.account.updated",
     Kind.CLOSE_ACCOUNT: "ledgerx.account.closed",
+    Kind.CREATE_ASSET: "ledgerx.asset.created",
+    Kind.UPDATE_ASSET: "ledgerx.asset.updated",
+    Kind.DELETE_ASSET: "ledgerx.asset.deleted",
+    Kind.CREATE_CATEGORY: "ledgerx.category.created",
+    Kind.UPDATE_CATEGORY: "ledgerx.category.updated",
+    Kind.DELETE_CATEGORY: "ledgerx.category.deleted",
+    Kind.CHANGE_SETTINGS: "ledgerx.settings.changed",
 }
 
 _queries = Queries("ledgerx", "sql/feed.sql")

@@ -6,6 +6,7 @@ docs/journal-format.md; whoever changes a line of `canonical` breaks every chain
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from uuid import UUID
@@ -39,6 +40,13 @@ class Kind(StrEnum):
     OPEN_ACCOUNT = "open_account"
     UPDATE_ACCOUNT = "update_account"
     CLOSE_ACCOUNT = "close_account"
+    CREATE_ASSET = "create_asset"
+    UPDATE_ASSET = "update_asset"
+    DELETE_ASSET = "delete_asset"
+    CREATE_CATEGORY = "create_category"
+    UPDATE_CATEGORY = "update_category"
+    DELETE_CATEGORY = "delete_category"
+    CHANGE_SETTINGS = "change_settings"
 
 
 TRANSACTIONS = frozenset({Kind.POST, Kind.HOLD, Kind.CAPTURE, Kind.RELEASE, Kind.EXPIRE, Kind.REVERSE})
@@ -98,6 +106,45 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_def
     type: AccountType
 
 
+class AssetState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """An asset as its entry leaves it, or takes it away. Alphabetical like `AccountState`, and so are the next two."""
+
+    asset: str
+    name: str | None = None
+    scale: int
+
+
+class CategoryState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A category as its entry leaves it, or takes it away."""
+
+    category: str
+    description: str | None = None
+    name: str | None = None
+
+
+class SettingsState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The tenant's settings as their entry leaves them."""
+
+    strict_categories: bool
+
+
+Change = AccountState | AssetState | CategoryState | SettingsState
+# What the change of an entry is, by its kind; entries of the other kinds have none.
+CHANGES: Mapping[Kind, type[Change]] = {
+    Kind.OPEN_ACCOUNT: AccountState,
+    Kind.UPDATE_ACCOUNT: AccountState,
+    Kind.CLOSE_ACCOUNT: AccountState,
+    Kind.CREATE_ASSET: AssetState,
+    Kind.UPDATE_ASSET: AssetState,
+    Kind.DELETE_ASSET: AssetState,
+    Kind.CREATE_CATEGORY: CategoryState,
+    Kind.UPDATE_CATEGORY: CategoryState,
+    Kind.DELETE_CATEGORY: CategoryState,
+    Kind.CHANGE_SETTINGS: SettingsState,
+}
+_change_decoders = {kind: msgspec.json.Decoder(state) for kind, state in CHANGES.items()}
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the journal. `metadata` is canonical JSON text (RFC 8785); times are aware and in UTC.
 
@@ -117,10 +164,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     metadata: str | None = None
     annotations_hash: bytes | None = None
     postings: tuple[Posting, ...] = ()
-    change: AccountState | None = None
+    change: Change | None = None
     target_seq: int | None = None
     expires_at: datetime | None = None
     hash: bytes = b""
+
+
+def decode_change(kind: Kind, text: bytes | str) -> Change:
+    """The change of an entry of this kind from its JSON. Raises `msgspec.DecodeError`, also for a kind without one."""
+    try:
+        decoder = _change_decoders[kind]
+    except KeyError:
+        raise msgspec.ValidationError(f"an entry of the kind {kind} changes nothing") from None
+    return decoder.decode(text)
 
 
 def genesis(tenant_id: UUID) -> bytes:

@@ -19,9 +19,10 @@ USER = "user:"
 def own_key(actor: str, key: str) -> str:
     """The idempotency key that the journal keeps for the `key` of a member.
 
-    It is the member's own: nobody learns by it whether another has used the same, or takes it from them.
+    It is the member's own: nobody learns by it whether another has used the same, or takes it from them. No actor and
+    no key holds a line break, so no two pairs of them make the same.
     """
-    return f"{actor}:{key}"
+    return f"{actor}\n{key}"
 
 
 def redacted(entry: Entry, owner: str) -> Entry:

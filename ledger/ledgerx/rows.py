@@ -6,17 +6,31 @@ from uuid import UUID
 
 import msgspec
 
-from ledgerx.commands import AccountCommand, AnyCommand, CloseAccount, TargetCommand, Transact, UpdateAccount
+from ledgerx.commands import (
+    AccountCommand,
+    Amend,
+    AnyCommand,
+    AssetCommand,
+    CategoryCommand,
+    ChangeSettings,
+    CloseAccount,
+    OpenAccount,
+    TargetCommand,
+    Transact,
+    UpdateAccount,
+)
 from ledgerx.database import Connection, Queries, integer_arrays
-from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting
+from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Kind, Layer, Posting, decode_change
 from ledgerx.metadata import searchable
-from ledgerx.state import Account, Sums
+from ledgerx.state import Account, Asset, Category, Registry, Sums
 
 _queries = Queries("ledgerx", "sql/reading.sql")
-_decode_change = msgspec.json.Decoder(AccountState).decode
 _encode = msgspec.json.Encoder().encode
 
 Row = Sequence[Any]
+# Subject, key, value, and the number of the transaction or the account.
+Term = tuple[str, str, str, int]
+ACCOUNT_TERM = "account"
 
 
 def codes_of(commands: Iterable[AnyCommand]) -> list[str]:
@@ -43,6 +57,58 @@ def versioned_codes_of(commands: Iterable[AnyCommand]) -> list[str]:
 def weighed_codes_of(commands: Iterable[AnyCommand]) -> list[str]:
     """The codes of accounts whose sums a command needs although the engine may keep none of them."""
     return sorted({command.code for command in commands if isinstance(command, CloseAccount | UpdateAccount)})
+
+
+def asset_codes_of(commands: Iterable[AnyCommand]) -> list[str]:
+    """The assets that commands are about, sorted, each once."""
+    # Most commands are transactions, and have none.
+    others = [command for command in commands if not isinstance(command, Transact)]
+    opened = {command.asset for command in others if isinstance(command, OpenAccount)}
+    return sorted(opened.union(command.code for command in others if isinstance(command, AssetCommand)))
+
+
+def category_codes_of(commands: Sequence[AnyCommand], *, strict: bool) -> list[str]:
+    """The categories that commands change, and those that they use where categories are or become `strict`."""
+    others = [command for command in commands if not isinstance(command, Transact)]
+    codes = {command.code for command in others if isinstance(command, CategoryCommand)}
+    if strict or any(isinstance(command, ChangeSettings) for command in others):
+        given = (command.category for command in commands if isinstance(command, Transact | Amend))
+        codes.update(category for category in given if isinstance(category, str))
+    return sorted(codes)
+
+
+def registry(row: Row) -> Registry:
+    """What the head says of registries and settings."""
+    return Registry(assets=row[0], categories=row[1], strict_categories=row[2], settings_seq=row[3])
+
+
+def assets(found: Iterable[Row]) -> tuple[dict[str, Asset], dict[str, int]]:
+    """From the rows of `load_assets` the registered assets, and the scales of those that accounts hold."""
+    registered, scales = {}, {}
+    for code, scale, name, seq, held_scale in found:
+        if seq is not None:
+            registered[code] = Asset(code=code, scale=scale, name=name, seq=seq)
+        if held_scale is not None:
+            scales[code] = held_scale
+    return registered, scales
+
+
+def category(row: Row) -> Category:
+    """A category from a row of its columns."""
+    return Category(code=row[0], name=row[1], description=row[2], seq=row[3])
+
+
+def registered_columns(
+    kind: type[Asset | Category], changed: Mapping[str, Asset | Category | None]
+) -> dict[str, list[Any]]:
+    """The columns of `upsert_assets` or `upsert_categories`."""
+    kept = [one for one in changed.values() if one is not None]
+    return {name: [getattr(one, name) for one in kept] for name in kind.__struct_fields__}
+
+
+def deleted(changed: Mapping[str, Asset | Category | None]) -> list[str]:
+    """The codes of what is not registered any more."""
+    return [code for code, one in changed.items() if one is None]
 
 
 def account(row: Row) -> Account:
@@ -115,7 +181,7 @@ def _entry(row: Row, postings: tuple[Posting, ...]) -> Entry:
         description=row[9],
         metadata=row[10],
         annotations_hash=row[11],
-        change=None if row[12] is None else _decode_change(row[12]),
+        change=None if row[12] is None else decode_change(Kind(row[3]), row[12]),
         hash=row[13],
         target_seq=row[14],
         expires_at=row[15],
@@ -160,18 +226,35 @@ def posting_columns(entries: Sequence[Entry]) -> dict[str, Any]:
 
 def search_columns(entries: Iterable[Entry]) -> dict[str, list[Any]]:
     """The columns of `insert_search_terms`; none where the entries bring no terms."""
-    terms: dict[tuple[str, str, str, int], None] = {}
+    terms: dict[Term, None] = {}
     for entry in entries:
-        if entry.metadata is None and entry.kind is not Kind.AMEND:
-            continue
-        subject, seq = "transaction", entry.target_seq if entry.kind is Kind.AMEND else entry.seq
-        if entry.change is not None:
-            subject, seq = "account", entry.change.account_id
-        terms.update({(subject, *member, seq or 0): None for member in searchable(entry.metadata)})
-        if entry.kind is Kind.AMEND and entry.category is not None:
-            terms["category", "", entry.category, seq or 0] = None
+        if entry.change is None:
+            # An entry that is no amendment may have a target that its metadata says nothing about.
+            target_seq = entry.target_seq if entry.kind is Kind.AMEND else None
+            terms.update(dict.fromkeys(transaction_terms(entry.seq, target_seq, entry.category, entry.metadata)))
+        elif isinstance(entry.change, AccountState):
+            terms.update(dict.fromkeys(account_terms(entry.change.account_id, entry.metadata)))
+    return term_columns(terms)
+
+
+def term_columns(terms: Iterable[Term]) -> dict[str, list[Any]]:
+    """The columns of `insert_search_terms` for terms."""
+    listed = list(terms)
     names = ("subject", "key", "value", "seq")
-    return {name: [term[number] for term in terms] for number, name in enumerate(names)}
+    return {name: [term[number] for term in listed] for number, name in enumerate(names)}
+
+
+def account_terms(account_id: int, metadata: str | None) -> list[Term]:
+    """What an account with this metadata can be found by."""
+    return [(ACCOUNT_TERM, *member, account_id) for member in searchable(metadata)]
+
+
+def transaction_terms(seq: int, amended_seq: int | None, category: str | None, metadata: str | None) -> list[Term]:
+    """What a transaction can be found by, or `amended_seq` by what the amendment `seq` of it says."""
+    terms: list[Term] = [("transaction", *member, amended_seq or seq) for member in searchable(metadata)]
+    if amended_seq is not None and category is not None:
+        terms.append(("category", "", category, amended_seq))
+    return terms
 
 
 def account_columns(accounts: Iterable[Account], entries: Iterable[Entry]) -> dict[str, list[Any]]:
@@ -180,11 +263,9 @@ def account_columns(accounts: Iterable[Account], entries: Iterable[Entry]) -> di
     An account opened in the batch has its opening entry among `entries`; of an older one the update leaves `opened_at`
     alone, so the time of any entry will do.
     """
-    changes = [entry for entry in entries if entry.change is not None]
-    metadata = {
-        entry.change.account_id: entry.metadata for entry in changes if entry.change and entry.metadata is not None
-    }
-    by_seq = {entry.seq: entry for entry in changes}
+    changes = [(entry, entry.change) for entry in entries if isinstance(entry.change, AccountState)]
+    metadata = {change.account_id: entry.metadata for entry, change in changes if entry.metadata is not None}
+    by_seq = {entry.seq: entry for entry, _ in changes}
     ordered = sorted(accounts, key=lambda account: account.account_id)
     opening = [by_seq.get(account.account_id, by_seq[account.seq]) for account in ordered]
     return {

@@ -20,8 +20,8 @@ from ledgerx.members import redacted
 from ledgerx.metadata import wanted_members
 from ledgerx.reading import AccountRecord, account_record, fetch
 
-LOOKS = 2_000
-# In one look, after the first.
+LOOKS = 1_000
+# In one look; the first takes as many as the page has, and each after it twice as many as the one before.
 _LOOKS_AT_ONCE = 500
 # A prefix with more accounts is not looked for by its accounts, nor metadata of more by theirs.
 _MAX_ACCOUNTS = 100
@@ -118,7 +118,7 @@ async def find_transactions(
             looked += len(seqs)
             more = len(seqs) == at_once
             before = seqs[-1] if seqs else before
-            at_once = _LOOKS_AT_ONCE
+            at_once = min(2 * at_once, _LOOKS_AT_ONCE)
         entries = await rows.read_amended(connection, tenant_id, fitting[:limit], owner=confined_to)
     if confined_to is not None:
         entries = [redacted(entry, confined_to) for entry in entries]
@@ -201,6 +201,8 @@ class _Search:
         ]
         if filters.reference is not None:
             drivers.append((_queries.newest_with_reference, {"reference": filters.reference}))
+        if filters.kind not in (None, Kind.POST):
+            drivers.append((_queries.newest_of_kind, {"kind": filters.kind}))
         if filters.category is not None:
             drivers.append((_queries.newest_of_category, {"category": filters.category}))
         if ranges is not None:

@@ -5,7 +5,16 @@ from datetime import datetime
 
 import msgspec
 
-from ledgerx.journal import AccountState, AccountStatus, AccountType, Entry, Layer
+from ledgerx.journal import (
+    AccountState,
+    AccountStatus,
+    AccountType,
+    AssetState,
+    CategoryState,
+    Entry,
+    Layer,
+    SettingsState,
+)
 
 # What an account's sums were at every so many of its postings is kept, so that no look into its past reads more lines.
 POSTINGS_PER_MARK = 1_000
@@ -95,6 +104,51 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
 
+class Asset(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An asset that the tenant has registered. `seq` is its latest entry."""
+
+    code: str
+    scale: int
+    name: str | None = None
+    seq: int
+
+    @property
+    def state(self) -> AssetState:
+        """What an entry records of it."""
+        return AssetState(asset=self.code, name=self.name, scale=self.scale)
+
+
+class Category(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A category that the tenant has registered. `seq` is its latest entry."""
+
+    code: str
+    name: str | None = None
+    description: str | None = None
+    seq: int
+
+    @property
+    def state(self) -> CategoryState:
+        """What an entry records of it."""
+        return CategoryState(category=self.code, description=self.description, name=self.name)
+
+
+class Registry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What stands beside the head: how many assets and categories are registered, and the tenant's settings.
+
+    `settings_seq` is the latest entry of the settings, 0 where there is none.
+    """
+
+    assets: int = 0
+    categories: int = 0
+    strict_categories: bool = False
+    settings_seq: int = 0
+
+    @property
+    def settings(self) -> SettingsState:
+        """What an entry records of the settings."""
+        return SettingsState(strict_categories=self.strict_categories)
+
+
 class KnownKey(msgspec.Struct, frozen=True, gc=False):
     """An idempotency key used before, with the entry it made."""
 
@@ -120,8 +174,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     `accounts`, `keys` and `targets` hold those of the batch's codes, keys and targets that exist, with the accounts of
     the targets' lines; `sums` those of all guarded accounts among them and of every account that the batch closes or
     limits; `versions`, by account id, the number of the latest transaction of every account that a condition names.
-    `accounts_left` is how many accounts the tenant may still open; None is no limit. `members_may_post` is whether it
-    lets members take from their accounts, loaded where a command is a member's.
+    `accounts_left` is how many accounts the tenant may still open; None is no limit. `assets` are the registered ones
+    among those that the batch names, `scales` those that accounts hold, with their scale; `categories` the registered
+    ones among those that the batch changes, and, where it may meet strict categories, among those that it uses.
+    `members_may_post` is whether the tenant lets members take from their accounts, loaded where a command is a
+    member's.
     """
 
     head: Head
@@ -131,4 +188,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     targets: Mapping[int, Target] = {}
     versions: Mapping[int, int] = {}
     accounts_left: int | None = None
+    registry: Registry = Registry()
+    assets: Mapping[str, Asset] = {}
+    scales: Mapping[str, int] = {}
+    categories: Mapping[str, Category] = {}
     members_may_post: bool = False

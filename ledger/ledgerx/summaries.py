@@ -19,6 +19,8 @@ from ledgerx.reading import fetch
 
 MAX_DAYS = 3_660
 MAX_GROUPS = 10_000
+# Rows of `daily_volumes`, one for an account, a day and a category: reading so many takes a second.
+MAX_VOLUMES = 500_000
 
 _queries = Queries("ledgerx", "sql/summaries.sql")
 
@@ -74,7 +76,8 @@ async def read_summary(
     """Sum the days from `begin` to before `end`, of the accounts with codes in `ranges`, or of all.
 
     Who is `confined_to` an owner gets the sums of that owner's accounts; raises `Forbidden` where they ask for all.
-    Raises `InvalidField` where that is no period, is longer than `MAX_DAYS`, or comes to more than `MAX_GROUPS`.
+    Raises `InvalidField` where that is no period, is longer than `MAX_DAYS`, or comes to more than `MAX_GROUPS` or
+    `MAX_VOLUMES`.
     """
     if confined_to is not None and ranges is None:
         raise Forbidden("members ask for an account or a prefix")
@@ -96,7 +99,10 @@ async def read_summary(
         by_account=GroupBy.ACCOUNT in group_by,
         period=next((one.value for one in periods), None),
         limit=MAX_GROUPS + 1,
+        most=MAX_VOLUMES,
     )
+    if found[0][-1] > MAX_VOLUMES:
+        raise InvalidField(f"this adds up more than {MAX_VOLUMES} daily volumes: ask for fewer days or accounts")
     if len(found) > MAX_GROUPS:
         raise InvalidField(f"this comes to more than {MAX_GROUPS} groups: ask for fewer days or accounts")
     seq, recorded_at, time_zone = found[0][:3]
@@ -104,7 +110,7 @@ async def read_summary(
         seq=seq,
         recorded_at=recorded_at,
         time_zone=time_zone,
-        groups=[_group(row[3:]) for row in found if row[3] is not None],
+        groups=[_group(row[3:-1]) for row in found if row[3] is not None],
     )
 
 

@@ -1,7 +1,8 @@
 """Verification: reads a tenant's whole journal and recomputes everything that can be recomputed from it.
 
-The chain, the numbering, the zero sums, the guarded sums, and the streams' projections at the entry that each has
-reached. Nothing is trusted but the entries and postings themselves, and those only as far as their chain holds.
+The chain, the numbering, the zero sums, the guarded sums, the registries, the search terms, and the streams'
+projections at the entry that each has reached. Nothing is trusted but the entries and postings themselves, and those
+only as far as their chain holds.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from ledgerx import rows
+from ledgerx.comparisons import SearchTerms, compare_blocks, compare_volumes
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
 from ledgerx.findings import Finding
@@ -25,6 +27,7 @@ from ledgerx.journal import (
     chain,
     genesis,
 )
+from ledgerx.registry_audit import RegistryAudit
 from ledgerx.state import POSTINGS_PER_MARK, Sums
 
 PAGE = 1_000
@@ -78,8 +81,11 @@ class Audit:
         self.sums: dict[int, Sums] = {}
         self.counts: dict[int, int] = {}
         self.marks: dict[tuple[int, int, int], tuple[int, Sums]] = {}
+        self.dated_counts: dict[int, int] = {}
+        self.dated_marks: dict[tuple[int, int, int], int] = {}
         self.open_holds: set[int] = set()
         self.hash = genesis(tenant_id)
+        self.registries = RegistryAudit(self.find)
         # By code, what an account keeps for ever: its id, asset and scale.
         self._accounts: dict[str, tuple[int, str, int]] = {}
         self._next = 1
@@ -95,10 +101,11 @@ class Audit:
             self.find(self._next, f"entry {self._next} is missing")
         for what in wrong_with(self.hash, entry):
             self.find(entry.seq, what)
-        if entry.change is not None:
+        if isinstance(entry.change, AccountState):
             self._know(entry.seq, entry.change)
+        self.registries.feed(entry)
         for number, line in enumerate(entry.postings):
-            self._add(entry.seq, number, line)
+            self._add(entry, number, line)
         self._follow_hold(entry)
         self.entries += 1
         self.transactions += bool(entry.postings)
@@ -112,8 +119,8 @@ class Audit:
         if self._accounts.setdefault(change.account, fixed) != fixed:
             self.find(seq, f'the account "{change.account}" was opened with another id, asset or scale')
 
-    def _add(self, seq: int, number: int, line: Posting) -> None:
-        account_id = line.account_id
+    def _add(self, entry: Entry, number: int, line: Posting) -> None:
+        seq, account_id = entry.seq, line.account_id
         # The chain covers the code only: the rest of a posting is as good as the entry that opened the account.
         if self._accounts.get(line.account) != (account_id, line.asset, line.scale):
             self.find(seq, f'line {number} is not of the account "{line.account}" as it was opened')
@@ -121,6 +128,10 @@ class Audit:
         self.counts[account_id] = count = self.counts.get(account_id, 0) + 1
         if count % POSTINGS_PER_MARK == 0:
             self.marks[account_id, seq, number] = (count, sums)
+        if entry.effective_at is not None:
+            self.dated_counts[account_id] = count = self.dated_counts.get(account_id, 0) + 1
+            if count % POSTINGS_PER_MARK == 0:
+                self.dated_marks[account_id, seq, number] = count
 
     def finish(self, head_seq: int, head_hash: bytes) -> None:
         """Compare the journal's head with the last entry fed."""
@@ -179,6 +190,18 @@ class Audit:
             if kept.get((account_id, seq, line)) != self.marks.get((account_id, seq, line)):
                 self.find(seq, f"the mark of account {account_id} differs from the sum of its postings")
 
+    def compare_dated(self, name: str, kept: Mapping[int, int]) -> None:
+        """Compare numbers of dated postings kept elsewhere, of all accounts, with those of the entries fed so far."""
+        for account_id in sorted(kept.keys() | self.dated_counts.keys()):
+            if kept.get(account_id) != self.dated_counts.get(account_id):
+                self.find(None, f"{name} of account {account_id} differs from the number of its dated postings")
+
+    def compare_dated_marks(self, kept: Mapping[tuple[int, int, int], int]) -> None:
+        """Compare the marks of dated postings kept with those of the entries fed so far."""
+        for account_id, seq, line in sorted(kept.keys() | self.dated_marks.keys()):
+            if kept.get((account_id, seq, line)) != self.dated_marks.get((account_id, seq, line)):
+                self.find(seq, f"the mark of account {account_id} is not at every 1,000th of its dated postings")
+
     def compare_hash(self, name: str, kept: bytes) -> None:
         """Compare a head's hash with that of the last entry fed."""
         if kept != self.hash:
@@ -193,9 +216,11 @@ async def verify(
     `progress` is told the entries done and their total. Raises `NotFound` for an unknown tenant.
     """
     projected = await _fetch(connection, tenant_id, _queries.projected)
+    dated = await _fetch(connection, tenant_id, _queries.projected_dated)
     holds = await _fetch(connection, tenant_id, _queries.open_holds)
+    registries = await _fetch(connection, tenant_id, _queries.registries)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
-    if not head:
+    if not head or not registries:
         raise NotFound("there is no such tenant")
     head_seq, head_hash = head[0][:2]
     audit = Audit(tenant_id)
@@ -203,23 +228,32 @@ async def verify(
     checks: list[tuple[int, Callable[[], None]]] = []
     if projected:
         checks.append((projected[0][0], lambda: _check_projected(audit, projected)))
+    if dated:
+        checks.append((dated[0][0], lambda: _check_dated(audit, dated)))
     if holds:
         checks.append((holds[0][0], lambda: audit.compare_holds({row[1] for row in holds if row[1]})))
+    checks.append((registries[0][0], lambda: audit.registries.compare(registries)))
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
-    await _feed(connection, tenant_id, audit, checks, head_seq, progress)
+    terms = SearchTerms(connection, tenant_id, audit.find)
+    await _feed(connection, audit, terms, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
     if audit.opened != head[0][6]:
         audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
-    return audit.report(head_seq, {"balances": projected[0][0]} if projected else {})
+    await terms.compare(head_seq)
+    if dated:
+        await compare_volumes(connection, tenant_id, audit.find)
+        await compare_blocks(connection, tenant_id, audit.find)
+    heads = {"balances": projected, "volumes": dated}
+    return audit.report(head_seq, {name: found[0][0] for name, found in heads.items() if found})
 
 
 async def _feed(
     connection: Connection,
-    tenant_id: UUID,
     audit: Audit,
+    terms: SearchTerms,
     checks: list[tuple[int, Callable[[], None]]],
     head_seq: int,
     progress: Callable[[int, int], None],
@@ -227,8 +261,9 @@ async def _feed(
     """Feed all entries, and take from `checks` and run what is to be compared before the last of them."""
     for first in range(1, head_seq + 1, PAGE):
         seqs = range(first, min(first + PAGE, head_seq + 1))
-        async with tenant_scope(connection, tenant_id, read_only=True):
-            entries = await rows.read_entries(connection, tenant_id, seqs)
+        async with tenant_scope(connection, audit.tenant_id, read_only=True):
+            entries = await rows.read_entries(connection, audit.tenant_id, seqs)
+        await terms.feed(entries)
         for entry in entries:
             while checks and checks[0][0] < entry.seq:
                 checks.pop(0)[1]()
@@ -244,6 +279,15 @@ def _check_projected(audit: Audit, found: Sequence[rows.Row]) -> None:
     audit.compare_marks(
         {(row[2], row[3], row[4]): (row[5], rows.sums(*row[6:])) for row in found if row[3] is not None}
     )
+
+
+def _check_dated(audit: Audit, found: Sequence[rows.Row]) -> None:
+    audit.compare_hash("the volumes projection", found[0][1])
+    marks = [row for row in found if row[3] is not None]
+    tails = [row for row in found if row[2] is not None and row[3] is None]
+    audit.compare_dated("the count", {row[2]: row[5] for row in tails if row[5] is not None})
+    audit.compare_dated("the size of all blocks", {row[2]: int(row[6]) for row in tails if row[6] is not None})
+    audit.compare_dated_marks({(row[2], row[3], row[4]): row[5] for row in marks})
 
 
 def _sums(found: Iterable[rows.Row]) -> dict[int, Sums]:

@@ -7,7 +7,10 @@ import msgspec
 from cyclopts import App, Parameter
 
 from ledgerx import findings
-from ledgerx.database import connect
+from ledgerx.audit import SYSTEM
+from ledgerx.database import connect, pool
+from ledgerx.engine import Engine
+from ledgerx.registries import ensure_strict_categories
 from ledgerx.snapshots import SnapshotSettings, read_snapshot_settings, set_snapshot_settings
 from ledgerx.tenancy import (
     ClientCredentials,
@@ -50,6 +53,25 @@ def registration(
 ) -> None:
     """Let people register themselves as members of a tenant, or no more."""
     asyncio.run(_set_registration(owner_url(data), name, allowed=state == "open"))
+
+
+@app.command
+def categories(
+    name: Annotated[str, Parameter(help="The tenant's name.")],
+    state: Annotated[Literal["strict", "free"], Parameter(help="Whether those that are not registered are refused.")],
+    /,
+    *,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let transactions of a tenant have registered categories only, or any, by an entry of its journal."""
+    asyncio.run(_set_categories(owner_url(data), name, strict=state == "strict"))
+
+
+async def _set_categories(url: str, name: str, *, strict: bool) -> None:
+    async with pool(url, application_name="ledgerx-tenant", max_size=1) as connections:
+        async with connections.connection() as connection:
+            tenant_id = await find_tenant(connection, name)
+        await ensure_strict_categories(connections, Engine(connections), tenant_id, strict=strict, actor=SYSTEM.actor)
 
 
 @app.command

@@ -21,6 +21,7 @@ from ledgerx import settings
 from ledgerx.errors import ConfigurationError
 from ledgerx.keys import write_new_keyset
 from ledgerx.migrate import migrate
+from ledgerx.search_terms import fill_search_terms
 from ledgerx.settings import Secret
 from ledgerx_cli import demo, display
 from ledgerx_cli.data_directory import DataDirectory, read_json, write_private_json
@@ -150,6 +151,7 @@ class _Up:
         admin_url = await self._admin_url()
         began = monotonic()
         await asyncio.to_thread(migrate, admin_url)
+        await fill_search_terms(admin_url)
         database = await asyncio.to_thread(set_passwords, admin_url, self._passwords().roles)
         for keys in (self._directory.keys, self._directory.checkpoint_keys):
             if not keys.exists():

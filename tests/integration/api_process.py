@@ -60,6 +60,12 @@ class ApiProcess:
             assert self._process.poll() is None, self._log.read_text()
             time.sleep(_POLL_S)
 
+    @property
+    def pid(self) -> int:
+        """The id of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self._process is not None

@@ -12,7 +12,20 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ledgerx import database as db
-from ledgerx.commands import Amend, AnyCommand, Direction, Hold, Line, OpenAccount, Post
+from ledgerx.commands import (
+    Amend,
+    AnyCommand,
+    ChangeSettings,
+    CreateAsset,
+    CreateCategory,
+    DeleteAsset,
+    DeleteCategory,
+    Direction,
+    Hold,
+    Line,
+    OpenAccount,
+    Post,
+)
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
@@ -56,15 +69,25 @@ _EXPECTED_VOLUMES = """
     WHERE tenant_id = ANY(%s) AND layer = 0
     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
-_DATED_MARKS = _MARKS.replace("ledgerx.marks", "ledgerx.dated_marks")
-_EXPECTED_DATED_MARKS = _EXPECTED_MARKS.replace("= ANY(%s)", "= ANY(%s) AND effective_at IS NOT NULL")
+_DATED_MARKS = """
+    SELECT tenant_id, account_id, seq, line, postings
+    FROM ledgerx.dated_marks WHERE tenant_id = ANY(%s) ORDER BY 1, 2, 3, 4
+"""
+_EXPECTED_DATED_MARKS = """
+    SELECT * FROM (
+        SELECT tenant_id, account_id, seq, line, row_number() OVER (
+            PARTITION BY tenant_id, account_id ORDER BY seq, line
+        ) AS postings
+        FROM ledgerx.postings WHERE tenant_id = ANY(%s) AND effective_at IS NOT NULL
+    ) AS numbered WHERE postings %% 1000 = 0 ORDER BY 1, 2, 3, 4
+"""
 # What each block holds, and what it has to from the postings between its key and the next one's.
 _BLOCKS = """
-    SELECT tenant_id, account_id, effective_at, seq, line, postings, first_seq, last_seq, posted
+    SELECT tenant_id, account_id, effective_at, seq, line, postings, first_seq, posted
     FROM ledgerx.dated_blocks WHERE tenant_id = ANY(%s) ORDER BY 1, 2, 3, 4, 5
 """
 _EXPECTED_BLOCKS = """
-    SELECT b.tenant_id, b.account_id, b.effective_at, b.seq, b.line, count(*), min(p.seq), max(p.seq), sum(p.amount)
+    SELECT b.tenant_id, b.account_id, b.effective_at, b.seq, b.line, count(*), min(p.seq), sum(p.amount)
     FROM (
         SELECT *, lead(ROW(effective_at, seq, line)) OVER (
             PARTITION BY tenant_id, account_id ORDER BY effective_at, seq, line
@@ -98,6 +121,13 @@ class Journal:
         """Open `bank` and `users:0` to `users:4`, in one batch of six entries."""
         codes = [("bank", AccountType.ASSET), *((f"users:{number}", AccountType.LIABILITY) for number in range(5))]
         await self._record(*(OpenAccount(**_request(), code=code, asset="USD", type=kind) for code, kind in codes))
+
+    async def register(self) -> None:
+        """Record changes that touch no account."""
+        commands = CreateAsset(**_request(), code="PTS", scale=0), CreateCategory(**_request(), code="c")
+        await self._record(*commands, ChangeSettings(**_request(), strict_categories=True))
+        await self._record(DeleteCategory(**_request(), code="c"), DeleteAsset(**_request(), code="PTS"))
+        await self._record(ChangeSettings(**_request(), strict_categories=False))
 
     async def hold(self, *, expires_in_s: float) -> None:
         """Record a hold of `bank` and a user."""

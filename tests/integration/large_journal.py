@@ -1,6 +1,7 @@
 """A large journal, made in the database: one account that every transaction touches, and its projections.
 
-Its hashes chain nothing; reads and projections do not look at that.
+Its hashes chain nothing; reads and projections do not look at that. One in `rare` transactions has a category and
+metadata of its own, the next is a hold, and the next of a large amount: filters find these seldom, the others often.
 """
 
 from datetime import datetime
@@ -18,6 +19,8 @@ from ledgerx_streams.projector import Projector
 
 FIRST_AT = datetime.fromisoformat("2100-01-01T00:00:00Z")
 USERS = 1_000
+# So many transactions are of each rare kind.
+RARE = 10
 # Nobody reads what an opening entry says here.
 _CHANGE = (
     '{"account":"a","account_id":1,"asset":"USD","max_balance":null,"min_balance":null,"scale":2,"status":"open",'
@@ -39,23 +42,38 @@ _FILL: tuple[LiteralString, ...] = (
     """,
     """
     INSERT INTO ledgerx.entries (
-        tenant_id, seq, recorded_at, effective_at, kind, actor, idempotency_key, reference, category, hash
+        tenant_id, seq, recorded_at, effective_at, kind, actor, idempotency_key, reference, category, metadata, hash
     )
     SELECT %(tenant_id)s, n, %(first_at)s::timestamptz + n * interval '1 minute',
         CASE WHEN n %% %(dated)s = 0 THEN
-            %(first_at)s::timestamptz + n * interval '1 minute' - (n * 7919 %% 57600 - 14400) * interval '1 minute' END,
-        'post', 'test', 'k' || n, 'r' || n, 'c' || n %% 7, sha256(n::text::bytea)
+            %(first_at)s::timestamptz + n * interval '1 minute'
+            - (n::bigint * 7919 %% 57600 - 14400) * interval '1 minute' END,
+        CASE WHEN n %% %(rare)s = 1 THEN 'hold' ELSE 'post' END, 'test', 'k' || n, 'r' || n,
+        CASE WHEN n %% %(rare)s = 0 THEN 'rare' ELSE 'c' || n %% 7 END,
+        CASE WHEN n %% %(rare)s = 0 THEN '{"channel":"post"}' WHEN n %% 10 = 0 THEN '{"channel":"web"}' END,
+        sha256(n::text::bytea)
     FROM generate_series(%(users)s + 2, %(last)s) AS n
     """,
     """
-    INSERT INTO ledgerx.postings (tenant_id, seq, account_id, line, layer, amount, effective_at)
-    SELECT %(tenant_id)s, e.seq, CASE line WHEN 0 THEN 1 ELSE e.seq %% %(users)s + 2 END, line, 0, 1 - 2 * line,
-        e.effective_at
-    FROM ledgerx.entries AS e CROSS JOIN generate_series(0, 1) AS line
-    WHERE e.tenant_id = %(tenant_id)s AND e.kind = 'post' ORDER BY e.seq, line
+    INSERT INTO ledgerx.search_terms (tenant_id, subject, key, value, seq)
+    SELECT %(tenant_id)s, 'transaction', 'channel', (metadata::jsonb -> 'channel')::text, seq
+    FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND metadata IS NOT NULL
     """,
     """
-    UPDATE ledgerx.heads AS h SET seq = e.seq, hash = e.hash, recorded_at = e.recorded_at
+    INSERT INTO ledgerx.postings (tenant_id, seq, account_id, line, layer, amount, effective_at)
+    SELECT %(tenant_id)s, e.seq, CASE line WHEN 0 THEN 1 ELSE e.seq %% %(users)s + 2 END, line,
+        CASE e.kind WHEN 'hold' THEN line + 1 ELSE 0 END,
+        (1 - 2 * line) * CASE WHEN e.seq %% %(rare)s = 2 THEN 100000000 ELSE 1 END, e.effective_at
+    FROM ledgerx.entries AS e CROSS JOIN generate_series(0, 1) AS line
+    WHERE e.tenant_id = %(tenant_id)s AND e.kind IN ('post', 'hold') ORDER BY e.seq, line
+    """,
+    """
+    INSERT INTO ledgerx.open_holds (tenant_id, seq)
+    SELECT tenant_id, seq FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND kind = 'hold'
+    """,
+    """
+    UPDATE ledgerx.heads AS h
+    SET seq = e.seq, hash = e.hash, recorded_at = e.recorded_at, accounts = %(users)s + 1
     FROM ledgerx.entries AS e
     WHERE h.tenant_id = %(tenant_id)s AND e.tenant_id = %(tenant_id)s AND e.seq = %(last)s
     """,
@@ -68,7 +86,7 @@ async def make_large_journal(database: Database, name: str, *, transactions: int
         tenant_id = await create_tenant(connection, name)
     last = USERS + 1 + transactions
     parameters = {"tenant_id": tenant_id, "users": USERS, "last": last, "first_at": FIRST_AT, "dated": dated}
-    parameters["change"] = _CHANGE
+    parameters |= {"change": _CHANGE, "rare": transactions // RARE}
     with psycopg.connect(database.admin_url) as filling:
         for statement in _FILL:
             filling.execute(statement, parameters)

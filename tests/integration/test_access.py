@@ -34,6 +34,8 @@ BODIES: dict[str, Any] = {
     "releaseTransaction": {},
     "reverseTransaction": {},
     "updateAccount": {"frozen": False},
+    "updateAsset": {"name": "changed"},
+    "updateCategory": {"name": "changed"},
 }
 # A query for each route that has an id in its path and needs one.
 QUERIES = {"getStatement": "?from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z"}
@@ -57,7 +59,7 @@ async def status_of(api: ApiProcess, route: Route, token: str | None, path: str,
 def some_path(route: Route) -> str:
     """The path with ids of nothing."""
     values = {"user_id": uuid4(), "secret_id": uuid4(), "client_id": "nobody", "code": "nothing", "transaction_id": 999}
-    return route.path.format_map(values)
+    return route.path.format_map(values | {"asset_code": "NOTHING", "category_code": "nothing"})
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
@@ -110,11 +112,15 @@ async def furnish(api: ApiProcess, database: Database, credentials: ClientCreden
         [secret] = next(client.secrets for client in clients if client.client_id == made.client_id)
     async with client_of(api.base_url, credentials) as ledger:
         transaction = await ledger.transfer("k")
+        for path, body in (("/v1/assets", {"code": "PTS", "scale": 0}), ("/v1/categories", {"code": "food"})):
+            assert (await ledger.request("POST", path, body=body)).status == 201
     return {
         "user_id": user.id,
         "client_id": made.client_id,
         "secret_id": secret.secret_id,
         "code": "user",
+        "asset_code": "PTS",
+        "category_code": "food",
         "transaction_id": transaction.body["id"],
     }
 

@@ -1,11 +1,8 @@
 """`ledgerx export-journal` and `ledgerx verify --file`, as people run them."""
 
-import asyncio
 import gzip
 import json
-import os
 import secrets
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ from ledgerx.batch import run_batch
 from ledgerx.tenancy import create_tenant
 from ledgerx_cli.roles import Database
 from tests.commands import opening, transfer
-from tests.integration.up_process import COMMAND
+from tests.integration.up_process import ledgerx
 from tests.unit.memory_ledger import NOON
 
 
@@ -29,13 +26,6 @@ async def tenant(shared_database: Database) -> str:
     async with await db.connect(shared_database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, [opening("bank"), opening("user"), *posts], clock=lambda: NOON)
     return name
-
-
-async def ledgerx(database: Database | None, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {} if database is None else {"LEDGERX_DATABASE_URL": database.owner_url}
-    return await asyncio.to_thread(
-        subprocess.run, [*COMMAND, *arguments], capture_output=True, text=True, env=os.environ | environment
-    )
 
 
 def names(directory: Path) -> list[str]:

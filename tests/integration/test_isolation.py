@@ -13,7 +13,7 @@ from psycopg import sql
 from ledgerx import database as db
 from ledgerx.audit import SYSTEM
 from ledgerx.batch import run_batch
-from ledgerx.commands import AnyCommand
+from ledgerx.commands import AnyCommand, CreateAsset, CreateCategory
 from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
 from ledgerx.feed import read_head_seqs
@@ -22,7 +22,7 @@ from ledgerx.tenancy import Scope
 from ledgerx.trust import Trust, set_trust
 from ledgerx.users import create_user, issue_password_token
 from ledgerx_cli.roles import Database
-from tests.commands import opening, transfer
+from tests.commands import envelope, opening, transfer
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.unit.memory_ledger import NOON
@@ -37,10 +37,11 @@ PEOPLE = (
     "trusted_issuers",
 )
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
-PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks")
-TABLES = (*JOURNAL, *PEOPLE)
+REGISTRIES = ("assets", "categories")
+PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks", "dated_versions")
+TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE)
 READABLE = {
-    "owner": (*TABLES, "search_terms", *PROJECTED, "dated_tails"),
+    "owner": (*TABLES, "search_terms", "search_heads", *PROJECTED, "dated_tails"),
     "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
     "streams": ("tenants", "heads", "accounts", "entries", "postings", "projections", *PROJECTED, "dated_tails"),
 }
@@ -55,6 +56,7 @@ def tenants(shared_database: Database) -> tuple[UUID, UUID]:
 async def _fill(database: Database) -> UUID:
     tenant_id = (await new_tenant(database)).tenant_id
     commands: list[AnyCommand] = [opening("bank"), opening("user", min_balance="0"), transfer("k", metadata='{"a":1}')]
+    commands += [CreateAsset(code="PTS", scale=0, **envelope("a")), CreateCategory(code="food", **envelope("c"))]
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
         await fill_people(connection, tenant_id)
@@ -67,9 +69,15 @@ async def _fill(database: Database) -> UUID:
         await connection.execute("INSERT INTO ledgerx.balances VALUES (%s, 1, 100, 0, 0, 3, 1)", key)
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.daily_volumes VALUES (%s, 1, '2026-01-01', '', 1, 0, 1)", key)
-        await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.dated_tails VALUES (%s, 1, 1, 100, 0, 0)", key)
-        await connection.execute("INSERT INTO ledgerx.dated_blocks VALUES (%s, 1, now(), 3, 0, 1, 3, 3, 1, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_tails VALUES (%s, 1, 1)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_blocks VALUES (%s, 1, now(), 3, 0, 1, 3, 1, 0, 0, 0)", key)
+        await connection.execute("INSERT INTO ledgerx.dated_versions VALUES (%s, 1, now(), 3, 0, 0, 1, 0, 0)", key)
+    async with (
+        await db.connect(database.owner_url, application_name="test") as connection,
+        tenant_scope(connection, tenant_id),
+    ):
+        await connection.execute("INSERT INTO ledgerx.search_heads VALUES (%s, 3)", key)
     return tenant_id
 
 
@@ -145,8 +153,8 @@ async def test_heads_of_several_tenants_are_those_that_were_asked_for_and_leave_
 ) -> None:
     unknown = uuid4()
     async with db.pool(shared_database.api_url, application_name="test", max_size=1) as pool:
-        assert await read_head_seqs(pool, [*tenants, unknown]) == dict.fromkeys(tenants, 3)
-        assert await read_head_seqs(pool, [tenants[0]]) == {tenants[0]: 3}
+        assert await read_head_seqs(pool, [*tenants, unknown]) == dict.fromkeys(tenants, 5)
+        assert await read_head_seqs(pool, [tenants[0]]) == {tenants[0]: 5}
         assert await read_head_seqs(pool, []) == {}
         async with pool.connection() as connection:
             assert await (await connection.execute("SELECT FROM ledgerx.heads")).fetchall() == []
@@ -161,6 +169,8 @@ async def clients(api: ApiProcess, shared_database: Database) -> AsyncIterator[t
     ):
         await mine.open_account("private")
         await mine.transfer("k", credit="private", category="secret", metadata={"secret": 1})
+        await mine.request("POST", "/v1/assets", body={"code": "SECRET", "scale": 3})
+        await mine.request("POST", "/v1/categories", body={"code": "secret"})
         yield mine, other
 
 
@@ -175,6 +185,8 @@ async def test_what_belongs_to_another_tenant_is_not_found(clients: tuple[Ledger
         "/v1/accounts/private/statement?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
         "/v1/balance?account=private",
         f"/v1/transactions/{transaction['id']}",
+        "/v1/assets/SECRET",
+        "/v1/categories/secret",
     ):
         assert (await mine.get(path)).status == 200
         assert (await other.get(path)).told == (404, "not_found")
@@ -184,6 +196,10 @@ async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, Ledg
     mine, other = clients
     assert (await other.get("/v1/transactions")).body["items"] == []
     assert [account["code"] for account in (await other.get("/v1/accounts")).body["items"]] == ["bank", "user"]
+    for path in ("/v1/assets?registered=true", "/v1/categories"):
+        assert (await other.get(path)).body["items"] == []
+        assert len((await mine.get(path)).body["items"]) == 1
+    assert (await other.open_account("mine", asset="SECRET")).told == (422, "unknown_asset")
     days = {"from": "2000-01-01", "to": "2009-01-01"}
     assert (await other.get("/v1/summary", **days)).body["items"] == []
     assert (await other.get("/v1/balance", prefix="private")).body["items"] == []

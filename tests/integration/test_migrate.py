@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -16,6 +16,7 @@ from psycopg import sql
 from yoyo.migrations import MigrationList
 
 from ledgerx import migrate as module
+from ledgerx import search_terms
 from ledgerx.database import connect
 from ledgerx.errors import ConfigurationError
 from ledgerx.migrate import ChangedMigrationError, migrate
@@ -159,6 +160,84 @@ def test_accounts_that_were_opened_before_the_quota_count(empty: str, files: Pat
     with psycopg.connect(empty) as connection:
         counted = connection.execute("SELECT tenant_id, accounts FROM ledgerx.heads ORDER BY accounts").fetchall()
     assert counted == [(tenant_id, opened) for opened, tenant_id in enumerate(tenants)]
+
+
+@contextmanager
+def _without(files: Path, *, after: str) -> Iterator[None]:
+    """Hide the migrations with a number above `after`."""
+    later = [path.rename(path.with_suffix(".later")) for path in files.glob("*.sql") if path.name[:4] > after]
+    yield
+    for path in later:
+        path.rename(path.with_suffix(".sql"))
+
+
+class InterruptedFillError(Exception):
+    """What a fill is cut short by."""
+
+
+async def test_entries_of_before_there_were_search_terms_get_them_page_by_page(
+    empty: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _without(files, after="0006"):
+        await asyncio.to_thread(migrate, empty)
+    change = (
+        '{"account":"bank","account_id":1,"asset":"USD","scale":2,"type":"asset","status":"open","min_balance":null,'
+        '"max_balance":null}'
+    )
+    entries = [
+        # Number, kind, target, category, metadata, change.
+        (1, "open_account", None, None, '{"kind":"a"}', change),
+        *((n, "post", None, "food", f'{{"n":{n}}}' if n != 4 else None, None) for n in range(2, 9)),
+        (9, "amend", 3, "toys", '{"m":true}', None),
+        (10, "amend", 4, None, None, None),
+        *((n, "post", None, None, None, None) for n in range(11, 14)),
+    ]
+    tenants = [uuid4(), uuid4()]
+    with psycopg.connect(empty) as connection:
+        for tenant_id in tenants:
+            connection.execute(
+                "INSERT INTO ledgerx.tenants (tenant_id, name) VALUES (%s, %s)", (tenant_id, f"t-{tenant_id}")
+            )
+            connection.execute("INSERT INTO ledgerx.heads VALUES (%s, 13, sha256(''), now())", (tenant_id,))
+            for seq, kind, target, category, metadata, changed in entries:
+                connection.execute(
+                    """
+                    INSERT INTO ledgerx.entries (
+                        tenant_id, seq, recorded_at, kind, actor, target_seq, category, metadata, change, hash
+                    ) VALUES (%s, %s, now(), %s, 'test', %s, %s, %s, %s, sha256(''))
+                    """,
+                    (tenant_id, seq, kind, target, category, metadata, changed),
+                )
+    await asyncio.to_thread(migrate, empty)
+    monkeypatch.setattr(search_terms, "ENTRIES_PER_PAGE", 2)
+    done: list[tuple[UUID, int]] = []
+
+    def stop_at_6(tenant_id: UUID, seq: int) -> None:
+        done.append((tenant_id, seq))
+        if seq == 6:
+            raise InterruptedFillError
+
+    with pytest.raises(InterruptedFillError):
+        await search_terms.fill_search_terms(empty, progress=stop_at_6)
+    first = min(tenants)
+    assert done == [(first, 2), (first, 4), (first, 6)]
+    await search_terms.fill_search_terms(empty, progress=lambda *page: done.append(page))
+    pages = [2, 4, 6, 8, 10, 12, 13]
+    assert done == [(tenant_id, seq) for tenant_id in sorted(tenants) for seq in pages]
+    await search_terms.fill_search_terms(empty, progress=lambda *page: done.append(page))
+    assert len(done) == 2 * len(pages)
+    expected = {
+        ("account", "kind", '"a"', 1),
+        *(("transaction", "n", f"{n}", n) for n in (2, 3, 5, 6, 7, 8)),
+        ("transaction", "m", "true", 3),
+        ("category", "", "toys", 3),
+    }
+    with psycopg.connect(empty) as connection:
+        for tenant_id in tenants:
+            found = connection.execute(
+                "SELECT subject, key, value, seq FROM ledgerx.search_terms WHERE tenant_id = %s", (tenant_id,)
+            ).fetchall()
+            assert (set(found), len(found)) == (expected, len(expected))
 
 
 @pytest.mark.parametrize("url", ["", "host=localhost dbname=x", "mysql://localhost/x"])

@@ -11,11 +11,12 @@ import pytest
 from ledgerx import database as db
 from ledgerx.database import Queries, tenant_scope
 from ledgerx_cli.roles import Database
-from tests.integration.large_journal import FIRST_AT, USERS, make_large_journal
+from tests.integration.large_journal import FIRST_AT, RARE, USERS, make_large_journal
 
 TRANSACTIONS = 24_000
 LAST = USERS + 1 + TRANSACTIONS
 MIDDLE = FIRST_AT + timedelta(minutes=LAST // 2)
+LATER = MIDDLE + timedelta(days=5)
 BALANCES = Queries("ledgerx", "sql/balances.sql")
 READING = Queries("ledgerx", "sql/reading.sql")
 SEARCH = Queries("ledgerx", "sql/search.sql")
@@ -37,6 +38,7 @@ SUMMED = {
     "by_category": True,
     "by_account": False,
     "period": "day",
+    "most": 500_000,
 }
 ONE_USER = {"lows": ["users:7"], "highs": ["users:7\x01"]}
 USERS_RANGE = {"lows": ["users:"], "highs": ["users;"]}
@@ -70,6 +72,9 @@ def tenant(shared_database: Database) -> UUID:
         (READING.postings, {**OWN, "seqs": list(range(9_000, 9_100))}, 400),
         (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": MIDDLE, "effective_at": None}, 1_000 + 30),
         (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": None, "effective_at": MIDDLE}, TIME_TRAVEL),
+        (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": MIDDLE, "effective_at": MIDDLE}, TIME_TRAVEL),
+        (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": MIDDLE, "effective_at": LATER}, TIME_TRAVEL),
+        (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": LATER, "effective_at": MIDDLE}, TIME_TRAVEL),
         (BALANCES.balance_at, {**OWN, "code": "bank", "as_of": None, "effective_at": MIDDLE}, 5),
         (BALANCES.balance_at, {**ALL, "code": "users:7", "as_of": None, "effective_at": MIDDLE}, 200),
         (BALANCES.totals, {**ALL, **ONE_USER}, 10),
@@ -90,6 +95,7 @@ def tenant(shared_database: Database) -> UUID:
         (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1]}, 52),
         (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1, 2, 3]}, 3 * 52),
         (SEARCH.newest_with_reference, {**PAGE, "reference": "r2000"}, 1),
+        (SEARCH.newest_of_kind, {**PAGE, "kind": "hold"}, RARE),
         (SEARCH.newest_of_category, {**PAGE, "category": "c3"}, 51),
         (SEARCH.newest_with_metadata, {**PAGE, "key": "k", "value": "1"}, 0),
         (SEARCH.codes_with_metadata, {"key": "k", "value": "1", "limit": 1_001}, 0),

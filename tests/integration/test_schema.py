@@ -151,6 +151,7 @@ READING = Queries("ledgerx", "sql/reading.sql")
 PEOPLE = Queries("ledgerx", "sql/people.sql")
 SESSIONS = Queries("ledgerx", "sql/sessions.sql")
 TENANCY = Queries("ledgerx", "sql/tenancy.sql")
+REGISTRIES = Queries("ledgerx", "sql/registries.sql")
 TRUST = Queries("ledgerx", "sql/trust.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
 NOBODY = UUID(int=1)
@@ -182,6 +183,10 @@ def grown_tenant(shared_database: Database) -> UUID:
         (READING.sums, {"codes": CODES[:1], "owner": None}),
         (READING.account, {"code": CODES[7], "owner": None}),
         (READING.entries, {"seqs": list(range(100, 151))}),
+        (REGISTRIES.load_assets, {"codes": ["USD", "BTC"]}),
+        (REGISTRIES.load_categories, {"codes": ["a", "b"]}),
+        (REGISTRIES.asset_codes_page, {"after": "", "limit": 51}),
+        (REGISTRIES.categories_page, {"lows": [""], "highs": ["z"], "after": "", "limit": 51}),
         (READING.postings, {"seqs": list(range(3_000, 3_051)), "owner": None}),
         (READING.links, {"seqs": [3_000], "owner": None}),
         (READING.links, {"seqs": [3_000], "owner": "me"}),

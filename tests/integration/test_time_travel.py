@@ -53,7 +53,7 @@ def test_a_balance_is_the_sum_of_what_was_known_and_in_effect(
     asked: list[tuple[int | None, int | None]],
     streamed: int,
 ) -> None:
-    with mock.patch.object(dated, "POSTINGS_PER_BLOCK", 4):
+    with mock.patch.multiple(dated, POSTINGS_PER_BLOCK=4, POSTINGS_PER_MARK=3):
         asyncio.run(_compare(shared_database, history, asked, streamed))
 
 

@@ -1,5 +1,6 @@
 """The platform as a process that tests start and end."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import msgspec
 from ledgerx_cli.display import describe
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.progress import Event, PartStarting, PartStopped, Ready
+from ledgerx_cli.roles import Database
 
 COMMAND = (sys.executable, "-m", "ledgerx_cli")
 
@@ -79,3 +81,11 @@ class Up:
         commands = ["sh", "-ec", text[text.index("TOKEN=") :]]
         answers = subprocess.run(commands, stdout=subprocess.PIPE, check=True).stdout
         return [msgspec.json.decode(line) for line in answers.splitlines()]
+
+
+async def ledgerx(database: Database | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a subcommand that wants no platform but a database, if that."""
+    environment = {} if database is None else {"LEDGERX_DATABASE_URL": database.owner_url}
+    return await asyncio.to_thread(
+        subprocess.run, [*COMMAND, *arguments], capture_output=True, text=True, env=os.environ | environment
+    )

@@ -12,13 +12,14 @@ from ledgerx import commands as asked
 from ledgerx.commands import AnyCommand, Direction, Line
 from ledgerx.journal import AccountType
 
-SCALES = {"USD": 2, "JPY": 0}
+CURRENCIES = {"USD": 2, "JPY": 0}
 Signed = tuple[str, int]
 
 
 @dataclass
 class ModelAccount:
     asset: str
+    scale: int
     type: AccountType
     least: int | None
     most: int | None
@@ -60,6 +61,19 @@ class ModelTransaction:
         return amounts(self.lines) - self.taken
 
 
+@dataclass
+class ModelAsset:
+    scale: int
+    name: str | None
+    changed_at: int
+
+
+@dataclass
+class ModelCategory:
+    name: str | None
+    changed_at: int
+
+
 class RefusedError(Exception):
     """The model refuses a command with this code."""
 
@@ -75,6 +89,10 @@ class Model:
         self.accounts: dict[str, ModelAccount] = {}
         self.transactions: dict[int, ModelTransaction] = {}
         self.keys: dict[str, bytes] = {}
+        self.assets: dict[str, ModelAsset] = {}
+        self.categories: dict[str, ModelCategory] = {}
+        self.strict = False
+        self.settings_at = 0
         self.head = 0
         self.now = datetime.min.replace(tzinfo=UTC)
 
@@ -104,7 +122,15 @@ class Model:
             case asked.Amend():
                 target = self._target(command.target)
                 if command.category is not UNSET:
+                    self._known(command.category)
                     target.category = command.category
+            case asked.OpenAccount() | asked.UpdateAccount() | asked.CloseAccount():
+                self._change_account(command)
+            case _:
+                self._change_registries(command)
+
+    def _change_account(self, command: asked.AccountCommand) -> None:
+        match command:
             case asked.OpenAccount():
                 self._open(command)
             case asked.UpdateAccount():
@@ -115,18 +141,77 @@ class Model:
                 refuse(any((account.balance, account.incoming, account.outgoing)), "account_not_empty")
                 account.status, account.changed_at = "closed", self.head + 1
 
+    def _change_registries(self, command: AnyCommand) -> None:
+        match command:
+            case asked.CreateAsset() | asked.UpdateAsset() | asked.DeleteAsset():
+                self._register_asset(command)
+            case asked.CreateCategory() | asked.UpdateCategory() | asked.DeleteCategory():
+                self._register_category(command)
+            case asked.ChangeSettings():
+                refuse(self.settings_at not in (command.if_versions or {self.settings_at}), "precondition_failed")
+                if command.strict_categories is not UNSET:
+                    self.strict = command.strict_categories
+                self.settings_at = self.head + 1
+
+    def _register_asset(self, command: asked.AssetCommand) -> None:
+        known, holders = self.assets.get(command.code), self._holders(command.code)
+        if isinstance(command, asked.CreateAsset):
+            refuse(known is not None, "asset_exists")
+            refuse(any(account.scale != command.scale for account in holders), "asset_in_use")
+            self.assets[command.code] = ModelAsset(command.scale, command.name, self.head + 1)
+            return
+        if known is None:
+            raise RefusedError("not_found")
+        refuse(known.changed_at not in (command.if_versions or {known.changed_at}), "precondition_failed")
+        if isinstance(command, asked.DeleteAsset):
+            refuse(bool(holders), "asset_in_use")
+            del self.assets[command.code]
+        else:
+            known.changed_at = self.head + 1
+            if command.name is not UNSET:
+                known.name = command.name
+
+    def _register_category(self, command: asked.CategoryCommand) -> None:
+        known = self.categories.get(command.code)
+        if isinstance(command, asked.CreateCategory):
+            refuse(known is not None, "category_exists")
+            self.categories[command.code] = ModelCategory(command.name, self.head + 1)
+            return
+        if known is None:
+            raise RefusedError("not_found")
+        refuse(known.changed_at not in (command.if_versions or {known.changed_at}), "precondition_failed")
+        if isinstance(command, asked.DeleteCategory):
+            del self.categories[command.code]
+        else:
+            known.changed_at = self.head + 1
+            if command.name is not UNSET:
+                known.name = command.name
+
+    def _holders(self, asset: str) -> list[ModelAccount]:
+        return [account for account in self.accounts.values() if account.asset == asset]
+
+    def _known(self, category: str | None) -> None:
+        refuse(self.strict and category is not None and category not in self.categories, "unknown_category")
+
+    def scale_of(self, asset: str) -> int:
+        """The decimals of an asset. Raises `RefusedError` for one that is not known."""
+        if asset in self.assets:
+            return self.assets[asset].scale
+        refuse(asset not in CURRENCIES, "unknown_asset")
+        return CURRENCIES[asset]
+
     def _open(self, command: asked.OpenAccount) -> None:
         refuse(command.code in self.accounts, "account_exists")
-        refuse(command.asset not in SCALES, "unknown_asset")
-        account = ModelAccount(command.asset, command.type, None, None, changed_at=self.head + 1)
-        self._limit(account, minor(command.min_balance, account.asset), minor(command.max_balance, account.asset))
+        scale = self.scale_of(command.asset)
+        account = ModelAccount(command.asset, scale, command.type, None, None, changed_at=self.head + 1)
+        self._limit(account, minor(command.min_balance, scale), minor(command.max_balance, scale))
         self.accounts[command.code] = account
 
     def _update(self, command: asked.UpdateAccount) -> None:
         account = self._usable(command.code, frozen_too=True)
         refuse(account.changed_at not in (command.if_versions or {account.changed_at}), "precondition_failed")
-        least = account.least if command.min_balance is UNSET else minor(command.min_balance, account.asset)
-        most = account.most if command.max_balance is UNSET else minor(command.max_balance, account.asset)
+        least = account.least if command.min_balance is UNSET else minor(command.min_balance, account.scale)
+        most = account.most if command.max_balance is UNSET else minor(command.max_balance, account.scale)
         self._limit(account, least, most)
         account.changed_at = self.head + 1
         if command.frozen is not UNSET:
@@ -185,6 +270,7 @@ class Model:
         resolving: ModelTransaction | None = None,
         category: str | None = None,
     ) -> None:
+        self._known(command.category)
         for code, version in command.if_versions.items():
             refuse(self._usable(code, frozen_too=True).touched_at != version, "precondition_failed")
         released = () if resolving is None else resolving.lines
@@ -210,8 +296,9 @@ class Model:
         for line in lines:
             account = self._usable(line.account)
             refuse(line.asset is not None and line.asset != account.asset, "asset_mismatch")
-            refuse(Decimal(line.amount) == 0, "invalid_amount")
-            amount = minor(line.amount, account.asset) or 0
+            amount = minor(line.amount, account.scale)
+            if not amount:
+                raise RefusedError("invalid_amount")
             signed.append((line.account, amount if line.direction is Direction.DEBIT else -amount))
             totals[account.asset] += signed[-1][1]
         refuse(any(totals.values()), "unbalanced")
@@ -243,11 +330,14 @@ def amounts(lines: Iterable[Signed]) -> Counter[tuple[str, bool]]:
     return counter
 
 
-def minor(text: str | None, asset: str) -> int | None:
-    """Minor units of an amount."""
-    return None if text is None else int(Decimal(text).scaleb(SCALES[asset]))
+def minor(text: str | None, scale: int) -> int | None:
+    """Minor units of an amount. Raises `RefusedError` for one that is finer than they are."""
+    if text is None:
+        return None
+    refuse(len(text.partition(".")[2]) > scale, "too_many_decimals")
+    return int(Decimal(text).scaleb(scale))
 
 
-def units(minor: int | None, asset: str) -> str | None:
+def units(minor: int | None, scale: int) -> str | None:
     """An amount of minor units."""
-    return None if minor is None else str(Decimal(minor).scaleb(-SCALES.get(asset, 0)))
+    return None if minor is None else f"{Decimal(minor).scaleb(-scale):f}"

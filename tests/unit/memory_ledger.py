@@ -1,8 +1,9 @@
 """A ledger in memory around `decide`: it keeps and loads exactly what the tables would."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -11,10 +12,11 @@ from ledgerx import rows
 from ledgerx.commands import AnyCommand
 from ledgerx.decide import Decision, decide
 from ledgerx.journal import Entry, Kind, genesis
-from ledgerx.state import Account, Head, KnownKey, State, Sums, Target
+from ledgerx.state import Account, Asset, Category, Head, KnownKey, Registry, State, Sums, Target
 
 TENANT = UUID("0198c0de-0000-7000-8000-000000000001")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+R = TypeVar("R")
 
 
 class MemoryLedger:
@@ -27,6 +29,9 @@ class MemoryLedger:
         self.guarded: dict[int, Sums] = {}
         self.keys: dict[str, KnownKey] = {}
         self.open_holds: dict[int, datetime | None] = {}
+        self.registry = Registry()
+        self.assets: dict[str, Asset] = {}
+        self.categories: dict[str, Category] = {}
 
     def run(self, commands: Sequence[AnyCommand], now: datetime = NOON, *, atomic: bool = False) -> Decision:
         """Decide one batch and keep what it decided."""
@@ -46,6 +51,9 @@ class MemoryLedger:
         for seq in decision.resolved_holds:
             del self.open_holds[seq]
         self.guarded |= {account_id: sums for account_id, (sums, _) in decision.sums.items()}
+        self.registry = decision.registry
+        _keep(self.assets, decision.assets)
+        _keep(self.categories, decision.categories)
         return decision
 
     def state(self, commands: Sequence[AnyCommand]) -> State:
@@ -69,6 +77,8 @@ class MemoryLedger:
                 accounts[account.code] = account
                 if account.guarded:
                     sums[account.account_id] = self.guarded[account.account_id]
+        asset_codes = rows.asset_codes_of(commands)
+        category_codes = rows.category_codes_of(commands, strict=self.registry.strict_categories)
         keys = {command.idempotency_key for command in commands}
         return State(
             head=self.head,
@@ -78,6 +88,10 @@ class MemoryLedger:
             targets=targets,
             versions=versions,
             accounts_left=None if self.max_accounts is None else self.max_accounts - len(self.accounts),
+            registry=self.registry,
+            assets={code: self.assets[code] for code in asset_codes if code in self.assets},
+            scales={one.asset: one.scale for one in self.accounts.values() if one.asset in asset_codes},
+            categories={code: self.categories[code] for code in category_codes if code in self.categories},
             members_may_post=self.members_may_post,
         )
 
@@ -110,3 +124,10 @@ class MemoryLedger:
                 if line.account_id == account_id:
                     sums = sums.plus(line.layer, line.amount)
         return sums
+
+
+def _keep(kept: dict[str, R], changed: Mapping[str, R | None]) -> None:
+    for code, one in changed.items():
+        kept.pop(code, None)
+        if one is not None:
+            kept[code] = one

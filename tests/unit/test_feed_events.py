@@ -10,7 +10,12 @@ import pytest
 from ledgerx.commands import (
     Amend,
     Capture,
+    ChangeSettings,
     CloseAccount,
+    CreateAsset,
+    CreateCategory,
+    DeleteAsset,
+    DeleteCategory,
     Direction,
     Expire,
     Hold,
@@ -18,6 +23,8 @@ from ledgerx.commands import (
     Release,
     Reverse,
     UpdateAccount,
+    UpdateAsset,
+    UpdateCategory,
 )
 from ledgerx.feed import EVENT_TYPES
 from ledgerx.journal import Kind
@@ -30,7 +37,7 @@ LATER = NOON + timedelta(hours=1)
 
 @pytest.fixture
 def events() -> list[dict[str, Any]]:
-    """Those of a journal of fourteen entries, with one of every kind."""
+    """Those of a journal of 21 entries, with one of every kind."""
     ledger = MemoryLedger()
     ledger.run([opening("a"), opening("b:1", min_balance="0"), transfer("t", debit="a", credit="b:1")])
     lines = (Line("a", Direction.DEBIT, "1"), Line("b:1", Direction.CREDIT, "1"))
@@ -40,6 +47,12 @@ def events() -> list[dict[str, Any]]:
     ledger.run([Amend(target=3, category="c", **envelope("m"))])
     ledger.run([UpdateAccount(code="a", max_balance="5", frozen=True, owner="o", **envelope("u"))])
     ledger.run([opening("c"), CloseAccount(code="c", **envelope("close"))])
+    ledger.run([CreateAsset(code="BTC", scale=8, name="Bitcoin", **envelope("ca"))])
+    ledger.run([UpdateAsset(code="BTC", name=None, **envelope("ua")), DeleteAsset(code="BTC", **envelope("da"))])
+    ledger.run([CreateCategory(code="food:fruit", **envelope("cc"))])
+    ledger.run([UpdateCategory(code="food:fruit", name="Fruit", **envelope("uc"))])
+    ledger.run([DeleteCategory(code="food:fruit", **envelope("dc"))])
+    ledger.run([ChangeSettings(strict_categories=True, **envelope("s"))])
     return [json.loads(msgspec.json.encode(event(TENANT, entry))) for entry in ledger.entries]
 
 
@@ -54,8 +67,11 @@ def test_an_event_has_the_attributes_of_its_entry(events: list[dict[str, Any]]) 
     assert subjects["account.updated"] == "accounts/a"
     assert subjects["transaction.captured"] == "transactions/7"
     assert subjects["transaction.amended"] == "transactions/3"
-    assert [one["data"]["id"] for one in events] == list(range(1, 15))
-    assert [one["id"] for one in events] == [f"{TENANT}/{seq}" for seq in range(1, 15)]
+    assert subjects["asset.deleted"] == "assets/BTC"
+    assert subjects["category.updated"] == "categories/food:fruit"
+    assert subjects["settings.changed"] == "settings"
+    assert [one["data"]["id"] for one in events] == list(range(1, 22))
+    assert [one["id"] for one in events] == [f"{TENANT}/{seq}" for seq in range(1, 22)]
     assert sorted(one["sequence"] for one in events) == [one["sequence"] for one in events]
     assert all(set(one) == {field.name for field in msgspec.structs.fields(CloudEvent)} for one in events)
 
@@ -70,6 +86,16 @@ def test_an_account_entry_shows_the_account_as_it_left_it(events: list[dict[str,
         "o",
         "5.00",
     )
+
+
+def test_entries_of_registries_show_what_they_left_or_took_away(events: list[dict[str, Any]]) -> None:
+    shown = {one["data"]["kind"]: one["data"] for one in events[14:]}
+    assert shown["create_asset"]["asset"] == {"code": "BTC", "scale": 8, "name": "Bitcoin"}
+    assert shown["delete_asset"]["asset"] == {"code": "BTC", "scale": 8, "name": None}
+    assert shown["delete_category"]["category"] == {"code": "food:fruit", "name": "Fruit", "description": None}
+    assert shown["change_settings"]["settings"] == {"strict_categories": True}
+    common = {"id", "kind", "recorded_at", "actor", "idempotency_key", "hash"}
+    assert [set(data) - common for data in shown.values()] == [*[{"asset"}] * 3, *[{"category"}] * 3, {"settings"}]
 
 
 def test_an_amendment_names_its_transaction_and_has_no_postings(events: list[dict[str, Any]]) -> None:

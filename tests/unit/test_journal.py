@@ -15,16 +15,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgerx.journal import (
+    CHANGES as CHANGES_BY_KIND,
+)
+from ledgerx.journal import (
     AccountState,
     AccountStatus,
     AccountType,
+    AssetState,
+    CategoryState,
+    Change,
     Entry,
     Kind,
     Layer,
     Posting,
+    SettingsState,
     annotations_hash,
     canonical,
     chain,
+    decode_change,
     genesis,
 )
 
@@ -74,7 +82,7 @@ POSTINGS = st.builds(
 METADATA = st.dictionaries(TEXTS, TEXTS | st.integers(-(2**50), 2**50), max_size=3).map(
     lambda value: rfc8785.dumps(value).decode()
 )
-CHANGES = st.builds(
+CHANGES: st.SearchStrategy[Change] = st.builds(
     AccountState,
     account_id=INTEGERS,
     scale=st.integers(0, 30),
@@ -82,6 +90,9 @@ CHANGES = st.builds(
     max_balance=LIMITS,
     owner=st.none() | TEXTS,
 )
+CHANGES |= st.builds(AssetState, name=st.none() | TEXTS, scale=st.integers(0, 18))
+CHANGES |= st.builds(CategoryState, name=st.none() | TEXTS, description=st.none() | TEXTS)
+CHANGES |= st.builds(SettingsState)
 ENTRIES = st.builds(
     Entry,
     seq=INTEGERS,
@@ -104,6 +115,16 @@ def microseconds(moment: datetime | None) -> int | None:
         return None
     since: timedelta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def entry_of(fields: dict[str, Any]) -> Entry:
+    """The entry of a vector."""
+    types = {"kind": Kind, "fingerprint": bytes, "postings": tuple[Posting, ...]}
+    types |= dict.fromkeys(("recorded_at", "effective_at", "expires_at"), datetime)
+    given: dict[str, Any] = {name: msgspec.convert(value, types.get(name, Any)) for name, value in fields.items()}
+    if "change" in given:
+        given["change"] = decode_change(given["kind"], json.dumps(given["change"]))
+    return Entry(**given)
 
 
 def fields_of(entry: Entry) -> list[Any]:
@@ -156,13 +177,26 @@ def test_the_chain_begins_with_a_hash_of_the_tenant() -> None:
 
 @pytest.mark.parametrize("vector", VECTORS["entries"], ids=lambda vector: f"entry {vector['fields']['seq']}")
 def test_the_vectors_are_reproduced(vector: dict[str, Any]) -> None:
-    given_fields = msgspec.convert(vector["fields"], Entry)
+    given_fields = entry_of(vector["fields"])
     annotations = annotations_hash(given_fields.category, given_fields.description, given_fields.metadata)
     entry = msgspec.structs.replace(given_fields, annotations_hash=annotations)
     assert canonical(entry).decode() == vector["canonical"]
     assert chain(bytes.fromhex(vector["previous_hash"]), entry).hex() == vector["hash"]
     if vector["annotations"] is not None:
         assert annotations == hashlib.sha256(vector["annotations"].encode()).digest()
+
+
+def test_there_is_a_vector_of_every_change() -> None:
+    kinds = {Kind(vector["fields"]["kind"]) for vector in VECTORS["entries"] if "change" in vector["fields"]}
+    assert {CHANGES_BY_KIND[kind] for kind in kinds} == set(CHANGES_BY_KIND.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(Kind.POST, "{}"), (Kind.CREATE_ASSET, '{"asset":"A"}'), (Kind.CREATE_ASSET, "x")]
+)
+def test_a_change_that_is_not_one_of_its_kind_is_refused(kind: Kind, text: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_change(kind, text)
 
 
 def test_the_vectors_are_one_chain() -> None:

@@ -564,3 +564,7 @@ def test_what_a_member_did_is_told_to_it_and_to_nobody_else(owner: str, actor: s
     mine, theirs = redacted(entry, owner), redacted(entry, BOB)
     assert (mine.actor, mine.idempotency_key) == (actor, "k")
     assert (theirs.actor, theirs.idempotency_key) == ("", None)
+
+
+def test_keys_of_two_members_never_meet() -> None:
+    assert own_key("oidc:0123456789ab:sub", "a:b") != own_key("oidc:0123456789ab:sub:a", "b")

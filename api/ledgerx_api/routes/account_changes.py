@@ -9,12 +9,11 @@ from ledgerx.commands import CloseAccount, UpdateAccount
 from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.errors import NotFound, UnknownAccount
-from ledgerx.outcomes import Replayed
 from ledgerx.reading import read_account
 from ledgerx.tenancy import Scope
-from ledgerx_api import idempotency, schemas
+from ledgerx_api import schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest, OptionalKey, ask, envelope
+from ledgerx_api.asking import LedgerRequest, OptionalKey, ask, envelope, version_headers
 from ledgerx_api.body import JsonBody
 from ledgerx_api.parameters import AccountCode
 from ledgerx_api.preconditions import IfMatch, etag, versions
@@ -33,10 +32,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Open an account. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
         fields = await envelope(request, "open_account", "", key, key_required=False)
         outcome = await ask(engine, request, schemas.open_account(data, **fields))
-        headers = etag(outcome.entry.seq)
-        if isinstance(outcome, Replayed):
-            headers[idempotency.REPLAYED_HEADER] = "true"
-        return Response(schemas.opened_account(outcome.entry), headers=headers)
+        return Response(schemas.opened_account(outcome.entry), headers=version_headers(outcome))
 
     @patch(ONE_ACCOUNT, dto=JsonBody[schemas.AccountChanges], operation_id="updateAccount", **_WRITES)
     async def update_account(

@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ledgerx.assets import scale_of
 from ledgerx.commands import AccountCommand, CloseAccount, OpenAccount, UpdateAccount
-from ledgerx.deciding.ledger import Ledger, check_within
-from ledgerx.errors import AccountExists, AccountNotEmpty, InvalidField, PreconditionFailed, TooManyAccounts
+from ledgerx.deciding.assets import scale_of
+from ledgerx.deciding.ledger import Ledger, check_version, check_within
+from ledgerx.errors import AccountExists, AccountNotEmpty, InvalidField, TooManyAccounts
 from ledgerx.journal import AccountStatus, Kind
 from ledgerx.money import to_minor
 from ledgerx.outcomes import Recorded
@@ -21,7 +21,7 @@ def open_account(ledger: Ledger, command: OpenAccount) -> Recorded:
         raise AccountExists(f'account "{command.code}" exists already', account=command.code)
     if ledger.accounts_left is not None and ledger.accounts_left <= 0:
         raise TooManyAccounts("this tenant has as many accounts as it may have")
-    scale = scale_of(command.asset)
+    scale = scale_of(ledger, command.asset)
     account = Account(
         account_id=ledger.head.seq + 1,
         code=command.code,
@@ -37,6 +37,7 @@ def open_account(ledger: Ledger, command: OpenAccount) -> Recorded:
     _check_limits(account, Sums())
     # A later command of the batch may want it untouched.
     ledger.versions[account.account_id] = 0
+    ledger.scales[account.asset] = scale
     if ledger.accounts_left is not None:
         ledger.accounts_left -= 1
     return _change(ledger, command, Kind.OPEN_ACCOUNT, account, Sums(), metadata=command.metadata)
@@ -88,10 +89,7 @@ def _change(
 
 
 def _at_version(account: Account, versions: frozenset[int] | None) -> Account:
-    if versions is not None and account.seq not in versions:
-        raise PreconditionFailed(
-            f'account "{account.code}" is at version {account.seq} now', account=account.code, version=account.seq
-        )
+    check_version(f'account "{account.code}"', account.seq, versions, account=account.code)
     return account
 
 

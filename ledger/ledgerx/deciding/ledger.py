@@ -15,10 +15,11 @@ from ledgerx.errors import (
     NotFound,
     PreconditionFailed,
     UnknownAccount,
+    UnknownCategory,
 )
 from ledgerx.journal import (
-    AccountState,
     AccountStatus,
+    Change,
     Entry,
     Kind,
     Layer,
@@ -49,6 +50,12 @@ class Ledger:
         self._changed_sums: dict[int, tuple[Sums, int]] = {}
         self.versions = dict(state.versions)
         self.accounts_left = state.accounts_left
+        self.registry = state.registry
+        self.assets = dict(state.assets)
+        self.scales = dict(state.scales)
+        self.categories = dict(state.categories)
+        self.changed_assets: set[str] = set()
+        self.changed_categories: set[str] = set()
         self.members_may_post = state.members_may_post
 
     @property
@@ -68,6 +75,11 @@ class Ledger:
             raise AccountFrozen(f'account "{code}" is frozen', account=code)
         return account
 
+    def check_category(self, category: str | None) -> None:
+        """Raise `UnknownCategory` where categories are strict and this one, if there is one, is not registered."""
+        if category is not None and self.registry.strict_categories and category not in self.categories:
+            raise UnknownCategory(f'there is no category "{category}"', category=category)
+
     def target(self, seq: int) -> Target:
         """The transaction with this number. Raises `NotFound`."""
         try:
@@ -86,9 +98,10 @@ class Ledger:
     ) -> Recorded:
         """Record a transaction. A category that `command` does not give is that of the `target`.
 
-        Raises `InsufficientFunds`, `LimitExceeded` and `PreconditionFailed`, and `Forbidden` where it takes from an
-        account beside those that `command` is confined to.
+        Raises `UnknownCategory`, `InsufficientFunds`, `LimitExceeded`, `PreconditionFailed`, and `Forbidden` where it
+        takes from an account beside those that `command` is confined to.
         """
+        self.check_category(command.category)
         self._check_versions(command.if_versions)
         touched = self._touched(postings)
         checked: Iterable[tuple[Account, Sums]] = touched.values()
@@ -133,7 +146,7 @@ class Ledger:
         kind: Kind,
         *,
         postings: tuple[Posting, ...] = (),
-        change: AccountState | None = None,
+        change: Change | None = None,
         effective_at: datetime | None = None,
         reference: str | None = None,
         category: str | None = None,
@@ -208,6 +221,12 @@ class Ledger:
                 sums = touched[line.account_id][1] if line.account_id in touched else self.sums[line.account_id]
                 touched[line.account_id] = (self.accounts[line.account], sums.plus(line.layer, line.amount))
         return touched
+
+
+def check_version(what: str, stands: int, wanted: frozenset[int] | None, **extra: str) -> None:
+    """Raise `PreconditionFailed` where `what` stands at a version that is none of the wanted; None wants any."""
+    if wanted is not None and stands not in wanted:
+        raise PreconditionFailed(f"{what} is at version {stands} now", **extra, version=stands)
 
 
 def check_within(account: Account, after: Balance) -> None:

@@ -107,6 +107,8 @@ def reverse(ledger: Ledger, command: Reverse) -> Recorded:
 def amend(ledger: Ledger, command: Amend) -> Recorded:
     """Give a transaction other annotations. The entry carries all of them, as they are from then on."""
     target = ledger.target(command.target)
+    if command.category is not UNSET:
+        ledger.check_category(command.category)
     annotations = {
         name: getattr(target.entry, name) if given is UNSET else given
         for name in ("category", "description", "metadata")

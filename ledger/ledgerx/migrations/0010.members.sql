@@ -1,5 +1,5 @@
 -- Whether members may record transactions that take from their own accounts.
--- depends: 0007.reading
+-- depends: 0008.registries
 
 SET ROLE ledgerx_owner;
 

@@ -1,5 +1,5 @@
 -- The issuer of tokens from outside that a tenant trusts, and what these tokens may do in it.
--- depends: 0007.reading
+-- depends: 0010.members
 
 SET ROLE ledgerx_owner;
 

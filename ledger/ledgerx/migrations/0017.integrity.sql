@@ -1,5 +1,5 @@
 -- Merkle trees and checkpoints, the audit with what it finds, and snapshots. Written by the streams.
--- depends: 0010.members 0011.trusted_issuers
+-- depends: 0012.reading_at_scale
 
 SET ROLE ledgerx_owner;
 

@@ -44,8 +44,12 @@ WITH head AS (
         CASE p.layer WHEN 0 THEN p.amount END, CASE p.layer WHEN 1 THEN p.amount END,
         CASE p.layer WHEN 2 THEN p.amount END
     FROM head
+    -- By their entries: the planner would rather skip through the postings of every account.
     CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq > head.projected OFFSET 0
+        SELECT seq FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq > head.projected OFFSET 0
+    ) AS e
+    CROSS JOIN LATERAL (
+        SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = e.seq OFFSET 0
     ) AS p
     CROSS JOIN LATERAL (
         SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0

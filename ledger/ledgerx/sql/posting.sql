@@ -1,10 +1,15 @@
 -- name: lock_head
 -- Serialises all writers of a tenant; the statements after it see what the winner before committed.
-SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s FOR NO KEY UPDATE;
+SELECT seq, hash, recorded_at, accounts, assets, categories, strict_categories, settings_seq
+FROM ledgerx.heads
+WHERE tenant_id = %(tenant_id)s
+FOR NO KEY UPDATE;
 
 -- name: look_at_head
 -- The head as it stands, for those who only want to know what would be.
-SELECT seq, hash, recorded_at, accounts FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
+SELECT seq, hash, recorded_at, accounts, assets, categories, strict_categories, settings_seq
+FROM ledgerx.heads
+WHERE tenant_id = %(tenant_id)s;
 
 -- name: members_may_post
 -- Whether members may take from their accounts; asked only where one of them wants to.

@@ -14,15 +14,9 @@ ORDER BY e.seq;
 
 -- name: amendments
 -- The annotations of those of these transactions that were amended, as the latest amendment left them.
-SELECT a.target_seq, a.category, a.description, a.metadata
+SELECT wanted.seq, a.category, a.description, a.metadata
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
-CROSS JOIN LATERAL (
-    SELECT target_seq, category, description, metadata
-    FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
-    ORDER BY seq DESC
-    LIMIT 1
-) AS a;
+CROSS JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, wanted.seq) AS a;
 
 -- name: links
 -- What became of these transactions: at most 100 entries that resolved, reversed or amended each, the oldest first. Of
@@ -153,10 +147,5 @@ CROSS JOIN sums
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = page.seq OFFSET 0
 ) AS e
-LEFT JOIN LATERAL (
-    SELECT seq, category, description FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = page.seq AND kind = 'amend'
-    ORDER BY seq DESC
-    LIMIT 1
-) AS n ON true
+LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, page.seq) AS n ON true
 ORDER BY page.seq DESC, page.line DESC;

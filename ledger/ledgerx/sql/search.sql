@@ -61,6 +61,14 @@ WHERE tenant_id = %(tenant_id)s
 ORDER BY reference DESC, seq DESC
 LIMIT %(limit)s;
 
+-- name: newest_of_kind
+-- The newest transactions of a kind other than `post`.
+SELECT seq FROM ledgerx.entries
+WHERE tenant_id = %(tenant_id)s AND kind <> 'post'
+    AND (kind, seq) < (%(kind)s, %(before)s::bigint) AND (kind, seq) > (%(kind)s, %(after)s::bigint)
+ORDER BY kind DESC, seq DESC
+LIMIT %(limit)s;
+
 -- name: newest_of_category
 -- The newest transactions that are or were of a category, given at first or by an amendment.
 SELECT e.seq
@@ -108,22 +116,22 @@ CROSS JOIN LATERAL (
 
 -- name: fitting_transactions
 -- Those of the entries with these numbers that are transactions and fit all filters as they are now, newest first.
--- Accounts and amounts are asked of one posting together, and of an owner's alone where one is said.
+-- Accounts and amounts are asked of one posting together, and of an owner's alone where one is said. Nothing is looked
+-- up that no filter asks for.
 SELECT e.seq
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
     SELECT
-        seq, kind, reference, category, metadata,
-        CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
+        seq, category, metadata, CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
     FROM ledgerx.entries
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq
+        AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(reference)s::text IS NULL OR reference = %(reference)s)
     OFFSET 0
 ) AS e
 LEFT JOIN LATERAL (
-    SELECT seq, category, metadata FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.seq AND kind = 'amend'
-    ORDER BY seq DESC
-    LIMIT 1
+    SELECT seq, category, metadata
+    FROM ledgerx.latest_amendment(%(tenant_id)s, e.seq)
+    WHERE %(category)s::text IS NOT NULL OR %(metadata)s::jsonb IS NOT NULL
 ) AS amended ON true
 CROSS JOIN LATERAL (
     SELECT
@@ -133,11 +141,21 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT p.seq
     FROM (
-        SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = e.seq OFFSET 0
+        SELECT account_id, seq, abs(amount) AS amount FROM ledgerx.postings
+        WHERE tenant_id = %(tenant_id)s AND seq = e.seq
+            -- No asset has a negative scale: what is too small in its smallest units is too small.
+            AND (%(amount_from)s::numeric IS NULL OR abs(amount) >= %(amount_from)s::numeric)
+        OFFSET 0
     ) AS p
-    CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id OFFSET 0
-    ) AS a
+    LEFT JOIN LATERAL (
+        SELECT code, scale, owner FROM ledgerx.accounts
+        WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id
+            AND (
+                %(owner)s::text IS NOT NULL OR %(lows)b::text [] IS NOT NULL OR %(amount_from)s::numeric IS NOT NULL
+                OR %(amount_to)s::numeric IS NOT NULL
+            )
+        OFFSET 0
+    ) AS a ON true
     WHERE
         (
             %(lows)b::text [] IS NULL OR EXISTS (
@@ -146,13 +164,11 @@ CROSS JOIN LATERAL (
             )
         )
         AND (%(owner)s::text IS NULL OR a.owner = %(owner)s)
-        AND (%(amount_from)s::numeric IS NULL OR abs(p.amount) >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
-        AND (%(amount_to)s::numeric IS NULL OR abs(p.amount) <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
+        AND (%(amount_from)s::numeric IS NULL OR p.amount >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
+        AND (%(amount_to)s::numeric IS NULL OR p.amount <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
     LIMIT 1
 ) AS line
-WHERE (%(kind)s::text IS NULL OR e.kind = %(kind)s)
-    AND (%(reference)s::text IS NULL OR e.reference = %(reference)s)
-    AND (%(category)s::text IS NULL OR now.category = %(category)s)
+WHERE (%(category)s::text IS NULL OR now.category = %(category)s)
     AND (%(metadata)s::jsonb IS NULL OR now.metadata::jsonb @> %(metadata)s::jsonb)
     AND (%(effective_from)s::timestamptz IS NULL OR e.at >= %(effective_from)s)
     AND (%(effective_to)s::timestamptz IS NULL OR e.at < %(effective_to)s)

@@ -61,12 +61,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = p.seq OFFSET 0
 ) AS e
-LEFT JOIN LATERAL (
-    SELECT seq, category, description FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = p.seq AND kind = 'amend' AND seq <= %(seq)s
-    ORDER BY seq DESC
-    LIMIT 1
-) AS n ON true
+LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, p.seq, %(seq)s) AS n ON true
 ORDER BY p.seq, p.line;
 
 -- name: lines_by_effect
@@ -148,10 +143,5 @@ LEFT JOIN page ON true
 LEFT JOIN LATERAL (
     SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = page.seq OFFSET 0
 ) AS e ON true
-LEFT JOIN LATERAL (
-    SELECT seq, category, description FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = page.seq AND kind = 'amend' AND seq <= %(seq)s
-    ORDER BY seq DESC
-    LIMIT 1
-) AS n ON true
+LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, page.seq, %(seq)s) AS n ON true
 ORDER BY page.at, page.seq, page.line;

@@ -1,6 +1,7 @@
 -- name: summary
 -- Posted debits and credits of days, grouped: the projection and the postings after it, in one statement. An owner's
--- accounts are those in ranges, of which there are some then.
+-- accounts are those in ranges, of which there are some then. Each row ends with the number of volumes that were read,
+-- which is one too many where there are more than `most`.
 WITH head AS (
     SELECT h.seq, h.recorded_at, t.time_zone, CASE WHEN s.seq IS NULL THEN 0 ELSE s.seq END AS projected
     FROM ledgerx.heads AS h
@@ -26,30 +27,37 @@ WITH head AS (
     ) AS e
     CROSS JOIN (VALUES (1), (-1)) AS move (times)
 ), volumes AS (
-    SELECT account_id, day, category, debits, credits, postings
-    FROM ledgerx.daily_volumes
-    WHERE tenant_id = %(tenant_id)s AND day >= %(since)s AND day < %(until)s AND %(lows)b::text [] IS NULL
-        AND %(owner)s::text IS NULL
+    (
+        SELECT account_id, day, category, debits, credits, postings
+        FROM ledgerx.daily_volumes
+        WHERE tenant_id = %(tenant_id)s AND day >= %(since)s AND day < %(until)s AND %(lows)b::text [] IS NULL
+            AND %(owner)s::text IS NULL
+        LIMIT %(most)s + 1
+    )
     UNION ALL
-    SELECT v.account_id, v.day, v.category, v.debits, v.credits, v.postings
-    FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
-    CROSS JOIN LATERAL (
-        SELECT account_id FROM ledgerx.accounts
-        WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND %(owner)s::text IS NULL
-        UNION ALL
-        SELECT account_id FROM ledgerx.accounts
-        WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
-            AND (owner, code) < (%(owner)s, wanted.high)
-        OFFSET 0
-    ) AS a
-    CROSS JOIN LATERAL (
-        SELECT * FROM ledgerx.daily_volumes
-        WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id AND day >= %(since)s AND day < %(until)s
-        OFFSET 0
-    ) AS v
+    (
+        SELECT v.account_id, v.day, v.category, v.debits, v.credits, v.postings
+        FROM unnest(%(lows)b::text [], %(highs)b::text []) AS wanted (low, high)
+        CROSS JOIN LATERAL (
+            SELECT account_id FROM ledgerx.accounts
+            WHERE tenant_id = %(tenant_id)s AND code >= wanted.low AND code < wanted.high AND %(owner)s::text IS NULL
+            UNION ALL
+            SELECT account_id FROM ledgerx.accounts
+            WHERE tenant_id = %(tenant_id)s AND owner IS NOT NULL AND (owner, code) >= (%(owner)s, wanted.low)
+                AND (owner, code) < (%(owner)s, wanted.high)
+            OFFSET 0
+        ) AS a
+        CROSS JOIN LATERAL (
+            SELECT * FROM ledgerx.daily_volumes
+            WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id AND day >= %(since)s AND day < %(until)s
+            OFFSET 0
+        ) AS v
+        LIMIT %(most)s + 1
+    )
     UNION ALL
     SELECT
-        p.account_id, e.day, coalesce(CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category END, ''),
+        p.account_id, e.day,
+        coalesce(CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category COLLATE "C" END, ''),
         greatest(p.amount, 0) * t.times, greatest(-p.amount, 0) * t.times, t.times
     FROM head
     CROSS JOIN touched AS t
@@ -62,12 +70,7 @@ WITH head AS (
         WHERE tenant_id = %(tenant_id)s AND seq = t.seq
         OFFSET 0
     ) AS e
-    LEFT JOIN LATERAL (
-        SELECT seq, category COLLATE "C" FROM ledgerx.entries
-        WHERE tenant_id = %(tenant_id)s AND target_seq = t.seq AND seq <= t.known AND kind = 'amend'
-        ORDER BY seq DESC
-        LIMIT 1
-    ) AS amended ON true
+    LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, t.seq, t.known) AS amended ON true
     CROSS JOIN LATERAL (
         SELECT account_id, amount FROM ledgerx.postings
         WHERE tenant_id = %(tenant_id)s AND seq = t.seq AND layer = 0
@@ -93,7 +96,8 @@ WITH head AS (
             WHEN 'week' THEN date_trunc('week', day::timestamp)::date
             WHEN 'month' THEN date_trunc('month', day::timestamp)::date
         END AS first_day,
-        sum(debits) AS debits, sum(credits) AS credits, sum(postings) AS postings
+        sum(debits) AS debits, sum(credits) AS credits, sum(postings) AS postings,
+        count(*) AS volumes
     FROM volumes
     GROUP BY account_id, grouped_category, first_day
 ), groups AS (
@@ -113,7 +117,8 @@ WITH head AS (
 )
 SELECT
     head.seq, head.recorded_at, head.time_zone, g.asset, g.scale, g.first_day, g.grouped_code, g.grouped_category,
-    g.debits, g.credits, g.postings
+    g.debits, g.credits, g.postings, size.volumes
 FROM head
+CROSS JOIN (SELECT coalesce(sum(volumes), 0)::bigint AS volumes FROM by_account) AS size
 LEFT JOIN groups AS g ON true
 ORDER BY g.asset, g.first_day, g.grouped_code, g.grouped_category;

@@ -109,7 +109,7 @@ def bench(
         report = Report(
             version=__version__,
             started_at=started_at,
-            machine=_machine(connection),
+            machine=machine_of(connection),
             results=results,
             yardsticks=work,
             ratios=ratios(results, work),
@@ -134,7 +134,8 @@ def _progress(steps: int) -> Iterator[Step]:
         yield step
 
 
-def _machine(connection: Connection) -> Machine:
+def machine_of(connection: Connection) -> Machine:
+    """The machine that this runs on, and the server of `connection`."""
     return Machine(
         system=python_platform.platform(),
         cpus=os.cpu_count() or 1,

@@ -26,12 +26,7 @@ CROSS JOIN LATERAL (
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.target_seq
     OFFSET 0
 ) AS e
-LEFT JOIN LATERAL (
-    SELECT seq, category FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND target_seq = wanted.target_seq AND seq < wanted.seq AND kind = 'amend'
-    ORDER BY seq DESC
-    LIMIT 1
-) AS before ON true
+LEFT JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, wanted.target_seq, wanted.seq - 1) AS before ON true
 CROSS JOIN LATERAL (
     SELECT account_id, amount FROM ledgerx.postings
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.target_seq AND layer = 0
