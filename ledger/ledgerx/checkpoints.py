@@ -147,7 +147,7 @@ async def read_checkpoints(pool: Pool, tenant_id: UUID, *, before: int, limit: i
     async with pool.connection() as connection:
         async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(_queries.checkpoints_page, parameters, binary=True)
-        return [_checkpoint(row) for row in await cursor.fetchall()]
+        return [checkpoint_of(row) for row in await cursor.fetchall()]
 
 
 async def prove_inclusion(pool: Pool, tenant_id: UUID, seq: int, *, size: int | None) -> InclusionProof:
@@ -161,7 +161,7 @@ async def prove_inclusion(pool: Pool, tenant_id: UUID, seq: int, *, size: int | 
         async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(query, parameters, binary=True)
             entries = {one.seq: one for one in await rows.read_entries(connection, tenant_id, [seq - 1, seq])}
-        found = [_checkpoint(row) for row in await cursor.fetchall()]
+        found = [checkpoint_of(row) for row in await cursor.fetchall()]
         if seq not in entries or not entries[seq].postings:
             raise NotFound(f"there is no transaction {seq}")
         if size is not None and not found:
@@ -193,7 +193,7 @@ async def prove_consistency(pool: Pool, tenant_id: UUID, *, older: int, newer: i
     async with pool.connection() as connection:
         async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(_queries.checkpoints, parameters, binary=True)
-        found = {checkpoint.size: checkpoint for checkpoint in map(_checkpoint, await cursor.fetchall())}
+        found = {checkpoint.size: checkpoint for checkpoint in map(checkpoint_of, await cursor.fetchall())}
         for size in (older, newer):
             if size not in found:
                 raise NotFound(f"there is no checkpoint of {size} entries")
@@ -223,7 +223,8 @@ def _previous_hash(tenant_id: UUID, entries: Mapping[int, Entry], seq: int) -> b
     return genesis(tenant_id) if seq == 1 else entries[seq - 1].hash
 
 
-def _checkpoint(row: rows.Row) -> Checkpoint:
+def checkpoint_of(row: rows.Row) -> Checkpoint:
+    """A checkpoint from a row of the columns of `checkpoints`."""
     size, root, signed_at, note, trial_balance, verifier_keys = row
     return Checkpoint(
         size=size,
@@ -240,7 +241,7 @@ def encode_statement(statement: BalanceStatement) -> str:
     return _encode(statement).decode()
 
 
-def decode_lines(text: str) -> Sequence[BalanceLine]:
+def decode_lines(text: str) -> tuple[BalanceLine, ...]:
     """The lines of a trial balance as `encode_lines` wrote them."""
     return msgspec.json.decode(text, type=tuple[BalanceLine, ...])
 

@@ -1,8 +1,8 @@
 """Verification: reads a tenant's whole journal and recomputes everything that can be recomputed from it.
 
-The chain, the numbering, the zero sums, the guarded sums, the registries, the search terms, and the streams'
-projections at the entry that each has reached. Nothing is trusted but the entries and postings themselves, and those
-only as far as their chain holds.
+The chain, the numbering, the zero sums, the guarded sums, the registries, the search terms, the Merkle tree with its
+checkpoints, and the streams' projections at the entry that each has reached. Nothing is trusted but the entries and
+postings themselves, and those only as far as their chain holds.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ from ledgerx.journal import (
 )
 from ledgerx.registry_audit import RegistryAudit
 from ledgerx.state import POSTINGS_PER_MARK, Sums
+from ledgerx.tree_comparison import TreeComparison, open_tree
 
 PAGE = 1_000
 _MAX_FINDINGS = 100
@@ -236,24 +237,27 @@ async def verify(
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
     terms = SearchTerms(connection, tenant_id, audit.find)
-    await _feed(connection, audit, terms, checks, head_seq, progress)
+    tree = await open_tree(connection, tenant_id, audit.find)
+    await _feed(connection, audit, (terms, tree), checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
     if audit.opened != head[0][6]:
         audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
     await terms.compare(head_seq)
+    await tree.compare()
     if dated:
         await compare_volumes(connection, tenant_id, audit.find)
         await compare_blocks(connection, tenant_id, audit.find)
     heads = {"balances": projected, "volumes": dated}
-    return audit.report(head_seq, {name: found[0][0] for name, found in heads.items() if found})
+    reached = {name: found[0][0] for name, found in heads.items() if found}
+    return audit.report(head_seq, reached | ({"checkpoints": tree.size} if tree.size else {}))
 
 
 async def _feed(
     connection: Connection,
     audit: Audit,
-    terms: SearchTerms,
+    followers: tuple[SearchTerms, TreeComparison],
     checks: list[tuple[int, Callable[[], None]]],
     head_seq: int,
     progress: Callable[[int, int], None],
@@ -263,7 +267,8 @@ async def _feed(
         seqs = range(first, min(first + PAGE, head_seq + 1))
         async with tenant_scope(connection, audit.tenant_id, read_only=True):
             entries = await rows.read_entries(connection, audit.tenant_id, seqs)
-        await terms.feed(entries)
+        for follower in followers:
+            await follower.feed(entries)
         for entry in entries:
             while checks and checks[0][0] < entry.seq:
                 checks.pop(0)[1]()

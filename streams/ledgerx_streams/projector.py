@@ -116,7 +116,13 @@ class Projector:
                         "hash_before": head.hash,
                     },
                 )
-                await self._projection.write(connection, tenant_id, run.entries)
+                try:
+                    await self._projection.write(connection, tenant_id, run.entries)
+                except ValueError:
+                    # What it keeps may be that of another head.
+                    if await advanced.fetchone() is None:
+                        raise _HeadMovedError from None
+                    raise
                 if await advanced.fetchone() is None:
                     raise _HeadMovedError
         except _HeadMovedError:

@@ -32,6 +32,7 @@ from ledgerx.journal import AccountType
 from ledgerx.outcomes import Recorded
 from ledgerx.tenancy import create_tenant
 from ledgerx_cli.roles import Database
+from ledgerx_streams.app import PROJECTIONS
 
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 # What the projections of some tenants are, and what they have to be from the postings alone.
@@ -195,9 +196,7 @@ async def new_journal(database: Database, engine: Engine) -> Journal:
 
 def ends(*journals: Journal) -> dict[tuple[UUID, str], int]:
     """The heads of the projections that hold all of `journals`."""
-    return {
-        (journal.tenant_id, projection): journal.last for journal in journals for projection in ("balances", "volumes")
-    }
+    return {(journal.tenant_id, projection.name): journal.last for journal in journals for projection in PROJECTIONS}
 
 
 def assert_projected(database: Database, *journals: Journal) -> None:

@@ -16,6 +16,7 @@ from ledgerx.keys import Keyset, read_keyset, rotated, write_new_keyset
 from ledgerx.notes import parse_verifier_key
 from ledgerx.proofs import BadProofError, verify_proof
 from ledgerx.tenancy import ClientCredentials
+from ledgerx.verify import verify
 from ledgerx_cli.failures import CommandFailed
 from ledgerx_cli.roles import Database
 from ledgerx_cli.verify_proof import verify_proof_file
@@ -227,6 +228,50 @@ async def test_nothing_is_signed_that_is_not_consistent_with_what_was_signed_bef
     found = (await client.get("/v1/integrity")).body
     assert found["healthy"] is False
     assert "do not lead to its root" in found["finding"]["what"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("SELECT FROM ledgerx.tenants WHERE tenant_id = %s", None),
+        (
+            "UPDATE ledgerx.merkle_tiles SET hashes = sha256('') || sha256('') WHERE tenant_id = %s",
+            "the tile 0 of level 0",
+        ),
+        ("DELETE FROM ledgerx.merkle_tiles WHERE tenant_id = %s AND level = 0 AND index = 0", "the tile 0 of level 0"),
+        ("DELETE FROM ledgerx.merkle_tiles WHERE tenant_id = %s AND level = 1", "the tile 0 of level 1"),
+        ("UPDATE ledgerx.merkle_trees SET hashes = sha256('') WHERE tenant_id = %s", "the Merkle tree does not go on"),
+        ("UPDATE ledgerx.merkle_trees SET trial_balance = '[]' WHERE tenant_id = %s", "the trial balance kept with"),
+        ("UPDATE ledgerx.merkle_trees SET size = 1000 WHERE tenant_id = %s", "the Merkle tree has 1000 entries"),
+        ("UPDATE ledgerx.checkpoints SET root = sha256('') WHERE tenant_id = %s", "the checkpoint of 3 entries has"),
+        ("UPDATE ledgerx.checkpoints SET note = 'x' WHERE tenant_id = %s", "the checkpoint of 3 entries cannot be"),
+        (
+            "UPDATE ledgerx.checkpoints SET trial_balance = replace(trial_balance, '100', '200') WHERE tenant_id = %s",
+            "the checkpoint of 3 entries has another trial balance",
+        ),
+    ],
+)
+async def test_verification_grows_the_tree_anew(
+    client: LedgerClient,
+    credentials: ClientCredentials,
+    shared_database: Database,
+    sign: Callable[..., Any],
+    statement: LiteralString,
+    found: str | None,
+) -> None:
+    await client.transfer("1")
+    await sign()
+    many = [{"debit": "bank", "credit": "user", "amount": "1"} for _ in range(300)]
+    await client.request("POST", "/v1/transactions/batch", body={"transactions": many, "atomic": False}, key="many")
+    await sign()
+    await client.transfer("2")
+    assert execute(shared_database, statement, credentials.tenant_id) > 0
+    async with await db.connect(shared_database.owner_url, application_name="test") as connection:
+        report = await verify(connection, credentials.tenant_id)
+    if found is None:
+        assert (report.findings, report.projections) == ([], {"checkpoints": 303})
+    else:
+        assert report.findings[0].what.startswith(found)
 
 
 async def test_the_command_verifies_a_file_with_a_key_from_a_file(

@@ -235,7 +235,7 @@ async def test_verification_compares_the_projection_with_the_postings(
         tampered = await verify(connection, journal.tenant_id)
 
     assert sound.findings == []
-    assert sound.projections == dict.fromkeys(("balances", "volumes"), messages[-2].last)
+    assert sound.projections == dict.fromkeys(("balances", "volumes", "checkpoints"), messages[-2].last)
     assert tampered.findings[0].what.startswith(found)
 
 

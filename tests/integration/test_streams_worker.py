@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.keys import write_new_keyset
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.roles import Database
 from ledgerx_streams.app import PROJECTIONS
@@ -58,7 +59,10 @@ def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Ite
         "LEDGERX_DATABASE_URL": database.streams_url,
         "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
         "LEDGERX_KAFKA": kafka_server.bootstrap,
+        "LEDGERX_CHECKPOINT_KEYS": str(tmp_path / "checkpoint-keys.json"),
+        "LEDGERX_CHECKPOINT_INTERVAL_S": "1",
     }
+    write_new_keyset(tmp_path / "checkpoint-keys.json")
 
     def start() -> Worker:
         workers.append(Worker(environment, tmp_path / f"{len(workers)}.log"))
@@ -115,7 +119,7 @@ async def test_a_worker_killed_within_a_transaction_repeats_and_misses_nothing(
     with psycopg.connect(database.admin_url, autocommit=True) as connection, connection.transaction():
         connection.execute("SELECT FROM ledgerx.projections FOR UPDATE")
         await deliver(producer, journal, journal.payloads()[6:])
-        await until(lambda: connection.execute(_WAITING_WRITES).fetchall() == [(1,)])
+        await until(lambda: connection.execute(_WAITING_WRITES).fetchall() != [(0,)])
         worker.kill()
     worker = start_worker()
     await until(projected(database, journal))
@@ -194,4 +198,23 @@ async def test_a_worker_expires_due_holds(
     with psycopg.connect(database.admin_url, autocommit=True) as connection:
         kinds = "SELECT kind FROM ledgerx.entries WHERE tenant_id = %s ORDER BY seq DESC LIMIT 2"
         await until(lambda: connection.execute(kinds, (journal.tenant_id,)).fetchall() == [("expire",), ("hold",)])
+    assert worker.terminate() == 0
+
+
+async def test_a_worker_signs_checkpoints_takes_snapshots_and_tells_what_is_wrong_with_stored_entries(
+    database: Database, engine: Engine, producer: AIOKafkaProducer, start_worker: Callable[[], Worker]
+) -> None:
+    journal = await new_journal(database, engine)
+    worker = start_worker()
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE ledgerx.snapshot_schedules SET boundary = clock_timestamp()")
+        await journal.post(5)
+        connection.execute("UPDATE ledgerx.entries SET actor = 'you' WHERE seq = 8")
+        await deliver(producer, journal, journal.payloads())
+        told = """
+            SELECT (SELECT max(size) FROM ledgerx.checkpoints), (SELECT max(seq) FROM ledgerx.snapshots),
+                (SELECT min(seq) FROM ledgerx.findings)
+        """
+        await until(lambda: connection.execute(told).fetchall() == [(journal.last, 6, 8)])
     assert worker.terminate() == 0

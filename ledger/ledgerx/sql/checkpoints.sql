@@ -47,12 +47,12 @@ UPDATE ledgerx.merkle_trees SET unsigned_since = NULL WHERE tenant_id = %(tenant
 SELECT tenant_id FROM ledgerx.due_checkpoints(%(interval_s)s, %(most)s);
 
 -- name: tree
--- A tree as of one moment, with what the entries verified are compared with.
+-- What a tree grows on from, and the trial balance of its entries.
 SELECT size, hashes, trial_balance FROM ledgerx.merkle_trees WHERE tenant_id = %(tenant_id)s;
 
--- name: roots
--- The roots that were signed, for trees of up to a size, in pages.
-SELECT size, root FROM ledgerx.checkpoints
-WHERE tenant_id = %(tenant_id)s AND size > %(after)s AND size <= %(upto)s
-ORDER BY size
-LIMIT %(limit)s;
+-- name: checkpoints_between
+-- Checkpoints in a range of sizes.
+SELECT size, root, signed_at, note, trial_balance, verifier_keys
+FROM ledgerx.checkpoints
+WHERE tenant_id = %(tenant_id)s AND size BETWEEN %(first)s AND %(last)s
+ORDER BY size;
