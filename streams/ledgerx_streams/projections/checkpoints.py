@@ -30,7 +30,7 @@ class AccountTypes:
     async def of(
         self, connection: Connection, tenant_id: UUID, entries: Iterable[EntryRecord]
     ) -> Mapping[int, AccountType]:
-        """Those of the accounts that `entries` touch."""
+        """Those of the accounts that `entries` touch. Raises `ValueError` where the tenant has no such account."""
         if len(self._known) > TYPES_REMEMBERED:
             self._known.clear()
         touched = set()
@@ -45,7 +45,10 @@ class AccountTypes:
             found = await connection.execute(_queries.types, {"tenant_id": tenant_id, "account_ids": unknown})
             async for account_id, account_type in found:
                 self._known[tenant_id, account_id] = AccountType(account_type)
-        return {account_id: self._known[tenant_id, account_id] for account_id in touched}
+        try:
+            return {account_id: self._known[tenant_id, account_id] for account_id in touched}
+        except KeyError as error:
+            raise ValueError(f"there is no account {error.args[0][1]}") from None
 
 
 def grow(tree: Tree, entries: Iterable[EntryRecord]) -> list[tuple[Node, bytes]]:
