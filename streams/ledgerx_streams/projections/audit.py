@@ -3,7 +3,7 @@
 What it finds is kept and told, and stops nothing. `ledgerx_streams.scrubber` compares with this state what is stored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -23,8 +23,8 @@ SOON_S = 10.0
 _queries = Queries("ledgerx_streams", "sql/audit.sql")
 
 
-class Guard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An account with its limits, in minor units on its normal side, and its sums as of some entry."""
+class Guard(msgspec.Struct, kw_only=True, gc=False):
+    """An account with its limits, in minor units on its normal side, and its sums as of some entry. It changes."""
 
     account_id: int
     type: AccountType
@@ -46,33 +46,35 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
 
-def follow(previous_hash: bytes, entries: Iterable[Entry], guards: dict[int, Guard]) -> list[Finding]:
-    """What is wrong with consecutive `entries`. `guards`, by account id, are brought up to the last of them.
+def follow(
+    previous_hash: bytes, entries: Iterable[Entry], guards: Mapping[int, Guard]
+) -> tuple[list[Finding], set[int]]:
+    """What is wrong with consecutive `entries`, and which of `guards`, by account id, they have changed.
 
-    They have to hold all accounts among `entries` that have limits before or get them here.
+    `guards` are brought up to the last entry. They have to be all accounts that have limits before or get them here.
     """
     found = []
+    changed: set[int] = set()
     for one in entries:
         found += [Finding(one.seq, what) for what in wrong_with(previous_hash, one)]
         touched = set()
         for line in one.postings:
             guard = guards.get(line.account_id)
             if guard is not None:
-                sums = guard.sums.plus(line.layer, line.amount)
-                guards[line.account_id] = msgspec.structs.replace(guard, sums=sums)
+                guard.sums = guard.sums.plus(line.layer, line.amount)
                 touched.add(line.account_id)
         if isinstance(one.change, AccountState) and one.change.account_id in guards:
-            limits = {name: _number(getattr(one.change, name)) for name in ("min_balance", "max_balance")}
-            account_id = one.change.account_id
-            guards[account_id] = msgspec.structs.replace(guards[account_id], **limits)
-            touched.add(account_id)
+            guard = guards[one.change.account_id]
+            guard.min_balance, guard.max_balance = _number(one.change.min_balance), _number(one.change.max_balance)
+            touched.add(guard.account_id)
         found += [
             Finding(one.seq, f"account {account_id} is beyond its limits")
             for account_id in sorted(touched)
             if not guards[account_id].holds
         ]
+        changed |= touched
         previous_hash = one.hash
-    return found
+    return found, changed
 
 
 async def _write(connection: Connection, tenant_id: UUID, records: Sequence[EntryRecord]) -> None:
@@ -85,10 +87,10 @@ async def _write(connection: Connection, tenant_id: UUID, records: Sequence[Entr
     seq, previous_hash = await audit.fetchone() or (0, genesis(tenant_id))
     if seq != entries[0].seq - 1:
         raise ValueError(f"the audit is at the entry {seq}, and the next one is {entries[0].seq}")
-    before = {row[0]: _guard(row) async for row in kept}
-    guards = before | await _beginning(connection, tenant_id, seq, changed, before.keys())
-    found = follow(previous_hash, entries, guards)
-    await _keep(connection, tenant_id, before, guards)
+    known = {row[0]: _guard(row) async for row in kept}
+    guards = known | await _beginning(connection, tenant_id, seq, changed, known)
+    found, moved = follow(previous_hash, entries, guards)
+    await _keep(connection, tenant_id, known, [guards[account_id] for account_id in sorted(moved)])
     await findings.record(connection, tenant_id, found, found_by=AUDIT.name)
     state = {"tenant_id": tenant_id, "seq": entries[-1].seq, "hash": entries[-1].hash, "soon_s": SOON_S}
     await connection.execute(_queries.keep_audit, state)
@@ -112,12 +114,12 @@ async def _beginning(
     if older:
         parameters = {"tenant_id": tenant_id, "account_ids": older, "upto": seq}
         async for account_id, *sums in await connection.execute(_queries.sums, parameters):
-            fresh[account_id] = msgspec.structs.replace(fresh[account_id], sums=rows.sums(*sums))
+            fresh[account_id].sums = rows.sums(*sums)
     return fresh
 
 
-async def _keep(connection: Connection, tenant_id: UUID, before: dict[int, Guard], after: dict[int, Guard]) -> None:
-    kept = [one for one in after.values() if one.has_limits and before.get(one.account_id) is not one]
+async def _keep(connection: Connection, tenant_id: UUID, known: Collection[int], changed: Sequence[Guard]) -> None:
+    kept = [one for one in changed if one.has_limits]
     if kept:
         await connection.execute(
             _queries.keep_guards,
@@ -132,7 +134,7 @@ async def _keep(connection: Connection, tenant_id: UUID, before: dict[int, Guard
                 "pending_credit": _array(one.sums.pending_credit for one in kept),
             },
         )
-    dropped = [account_id for account_id in before if not after[account_id].has_limits]
+    dropped = [one.account_id for one in changed if not one.has_limits and one.account_id in known]
     if dropped:
         await connection.execute(_queries.drop_guards, {"tenant_id": tenant_id, "account_ids": dropped})
 
