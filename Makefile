@@ -20,10 +20,10 @@ FIND_PYTHON := for candidate in $(PYTHON); do "$$candidate" -c 'import sys, pip;
 	sys.exit(print(sys.executable) if (3, 11) <= sys.version_info < (3, 14) else 1)' 2>/dev/null && exit; done; \
 	echo 'LedgerX needs Python 3.11, 3.12 or 3.13, with pip' >&2; exit 1
 
-.PHONY: help install up test lint bench image clean lock
+.PHONY: help install up test lint chaos reference bench image clean lock
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.installed ## Install what the whole platform needs into .venv
 
@@ -41,6 +41,13 @@ lint: $(VENV)/.installed-dev ## Check style, types, layers, dependencies and SQL
 	$(BIN)/deptry .
 	$(BIN)/sqlfluff lint ledger streams
 	$(UV) pip check --python $(BIN)/python
+
+chaos: $(VENV)/.installed-dev ## Kill parts of a platform under load, thirty times
+	LEDGERX_CHAOS_KILLS=$${LEDGERX_CHAOS_KILLS:-30} $(BIN)/pytest -s tests/integration/test_chaos.py $(ARGS)
+
+reference: $(VENV)/.installed-dev ## Record the examples of the API anew, and write docs/reference
+	LEDGERX_RECORD=1 $(BIN)/pytest --quiet tests/integration/test_reference.py
+	$(BIN)/ledgerx openapi --pages docs/reference
 
 bench: install ## Measure the platform that `make up` runs
 	$(BIN)/ledgerx bench $(ARGS)

@@ -18,6 +18,7 @@ from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api.outside import OutsideTokens, tenant_id_of
 from ledgerx_api.problems import PROBLEMS
+from ledgerx_api.reference.operation import DocumentedOperation
 from ledgerx_api.tokens import Principal, Tokens
 
 OPT = "access"
@@ -25,6 +26,8 @@ _AUTHORIZATION = b"authorization"
 TENANT_HEADER = "LedgerX-Tenant"
 _TENANT = TENANT_HEADER.lower().encode()
 SECURITY_SCHEME = "token"
+# Keyword arguments of a route handler that anybody may call.
+OPEN_TO_ALL: dict[str, Any] = {"responses": PROBLEMS, "operation_class": DocumentedOperation}
 TENANT_SCHEME = "tenant"
 
 
@@ -61,6 +64,7 @@ def requires(
         # A token of the platform, or one from outside.
         "security": [wanted, wanted | {TENANT_SCHEME: []}],
         "responses": {**PROBLEMS, **(answers or {})},
+        "operation_class": DocumentedOperation,
     }
 
 

@@ -15,7 +15,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
 from litestar.types import Scope
 
@@ -24,7 +24,7 @@ from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.errors import ConfigurationError, LedgerError
 from ledgerx.feed import read_head_seqs
-from ledgerx.keys import read_keyset
+from ledgerx.keys import Keyset, read_keyset
 from ledgerx.outbound import Network, Outbound, OutboundError, checked_url
 from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
@@ -36,6 +36,8 @@ from ledgerx_api.issuers import FETCH_TIMEOUT_S, Issuer
 from ledgerx_api.outside import OutsideTokens
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.raw_json import RawJsonPlugin
+from ledgerx_api.reference.operation import shown_problems
+from ledgerx_api.reference.structs import DescribedStructPlugin
 from ledgerx_api.requests import WholeRequest
 from ledgerx_api.routes import (
     account_changes,
@@ -66,14 +68,33 @@ _log = structlog.get_logger()
 _ASSETS = "/docs/assets"
 # How long the start waits for a database; without one the process serves all the same, and is not ready.
 _PARTITIONS_WAIT_S = 5
+_DESCRIPTION = """\
+A multi-tenant double-entry ledger. Amounts are decimal strings in units of the asset, times are RFC 3339 in UTC, lists
+come in pages: ask for the next one with `next_cursor` as `cursor`. Requests that move money carry an
+`Idempotency-Key`: sent again, they answer with the same transaction. Errors are problem details (RFC 9457) with a
+stable `code`."""
+_TAGS = {
+    "accounts": "What holds money: one asset each, with limits that always hold, balances, lines, statements.",
+    "assets": "What can be counted: currencies, and whatever a tenant registers.",
+    "audit": "Who did what to users and clients.",
+    "auth": "Tokens for services and for people.",
+    "balances": "Many accounts together: aggregates, the trial balance, and summaries by period and category.",
+    "categories": "What transactions may be labelled with, where a tenant wants to be sure of it.",
+    "clients": "Services that may call this API, and their secrets.",
+    "events": "The journal as a feed.",
+    "integrity": "Where the journal stands, and how far the projections are.",
+    "settings": "What a tenant may choose.",
+    "transactions": "Money that moves: posts, holds and what becomes of them, reversals, batches.",
+    "users": "People and their roles.",
+}
 
 
-def create_app(settings: ApiSettings) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keyset cannot be read.
+def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
+    """The application. Raises `ConfigurationError` when the keyset, which may be given, cannot be read.
 
     `state.streams` are the streams to close before its server waits for the end of all requests.
     """
-    keyset = read_keyset(settings.keys)
+    keyset = keyset or read_keyset(settings.keys)
     tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
@@ -160,7 +181,7 @@ def create_app(settings: ApiSettings) -> Litestar:
         request_class=WholeRequest,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
-        plugins=[RawJsonPlugin()],
+        plugins=[RawJsonPlugin(), DescribedStructPlugin()],
         logging_config=None,
     )
 
@@ -188,10 +209,12 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LedgerX",
         version=__version__,
-        description="A multi-tenant double-entry ledger.",
+        description=_DESCRIPTION,
+        tags=[Tag(name=name, description=description) for name, description in _TAGS.items()],
         path="/docs",
         use_handler_docstrings=True,
         components=Components(
+            examples=shown_problems(),
             security_schemes={
                 access.SECURITY_SCHEME: SecurityScheme(
                     type="http",
@@ -206,7 +229,7 @@ def _openapi() -> OpenAPIConfig:
                     description="The id of the tenant. A token from outside needs it; with a token of the platform it "
                     "may be left out, and must be that of the token's tenant.",
                 ),
-            }
+            },
         ),
         render_plugins=[
             SwaggerRenderPlugin(

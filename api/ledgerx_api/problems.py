@@ -1,6 +1,7 @@
 """Errors as answers: RFC 9457 problem details with a stable `code`."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -61,7 +62,8 @@ PROBLEMS = {
         403: "The credentials do not reach this.",
         404: "There is no such thing in this tenant.",
         409: "The present state does not allow it.",
-        412: "It was changed since the version that `If-Match` names.",
+        410: "It is not kept any more.",
+        412: "It has changed since.",
         413: "The body is too large.",
         415: "The body is of another media type.",
         422: "The request breaks a rule; `code` says which.",
@@ -102,7 +104,9 @@ def answer_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
         return answer(request, _validation_error(error))
     kind = _BY_STATUS.get(error.status_code)
     if kind is not None:
-        return answer(request, kind(error.detail))
+        # The phrase of a status goes by the version of Python, and says no more than the title.
+        detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
+        return answer(request, kind(detail))
     problem = Problem(
         type="about:blank",
         title=error.detail,

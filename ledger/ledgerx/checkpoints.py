@@ -7,8 +7,9 @@ signed note in the form of https://c2sp.org/tlog-checkpoint with one extension l
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -19,7 +20,7 @@ from ledgerx.database import Connection, Pool, Queries, tenant_scope
 from ledgerx.errors import InvalidField, NotCheckpointed, NotFound
 from ledgerx.journal import AccountType, Entry, canonical, genesis
 from ledgerx.keys import Keyset
-from ledgerx.merkle import HASH_BYTES, consistency_proof, inclusion_proof
+from ledgerx.merkle import HASH_BYTES, Nodes, consistency_proof, inclusion_proof
 from ledgerx.tiles import Place
 
 DEFAULT_ORIGIN = "ledgerx"
@@ -176,7 +177,7 @@ async def prove_inclusion(pool: Pool, tenant_id: UUID, seq: int, *, size: int | 
         entry=canonical(entries[seq]).decode(),
         previous_hash=_previous_hash(tenant_id, entries, seq),
         hash=entries[seq].hash,
-        proof=inclusion_proof(seq - 1, checkpoint.size, tiles.nodes_in(kept)),
+        proof=_proved(partial(inclusion_proof, seq - 1, checkpoint.size), kept),
         checkpoint=checkpoint.note,
         trial_balance=checkpoint.trial_balance,
     )
@@ -185,7 +186,7 @@ async def prove_inclusion(pool: Pool, tenant_id: UUID, seq: int, *, size: int | 
 async def prove_consistency(pool: Pool, tenant_id: UUID, *, older: int, newer: int) -> ConsistencyProof:
     """The proof that leads from the checkpoint of `older` entries to that of `newer` entries.
 
-    Raises `InvalidField` and `NotFound`.
+    Raises `InvalidField`, `NotFound` and `NotCheckpointed`.
     """
     if older > newer:
         raise InvalidField("send the smaller checkpoint as from and the larger one as to")
@@ -200,7 +201,7 @@ async def prove_consistency(pool: Pool, tenant_id: UUID, *, older: int, newer: i
         kept = await read_tiles(connection, tenant_id, tiles.places_for_consistency(older, newer))
     return ConsistencyProof(
         tenant=tenant_id,
-        proof=consistency_proof(older, newer, tiles.nodes_in(kept)),
+        proof=_proved(partial(consistency_proof, older, newer), kept),
         older=found[older].note,
         newer=found[newer].note,
     )
@@ -217,6 +218,13 @@ def tile_parameters(tenant_id: UUID, places: Collection[Place]) -> dict[str, obj
     """The parameters of `tiles`."""
     levels, indexes = [level for level, _ in places], [index for _, index in places]
     return {"tenant_id": tenant_id, "levels": levels, "indexes": indexes}
+
+
+def _proved(prove: Callable[[Nodes], list[bytes]], kept: Mapping[Place, bytes]) -> list[bytes]:
+    try:
+        return prove(tiles.nodes_in(kept))
+    except LookupError:
+        raise NotCheckpointed("the tree is being computed anew") from None
 
 
 def _previous_hash(tenant_id: UUID, entries: Mapping[int, Entry], seq: int) -> bytes:

@@ -11,6 +11,8 @@ from importlib.resources import files
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
+from psycopg import Error as PostgresError
+from psycopg.errors import PipelineAborted
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
@@ -123,7 +125,20 @@ async def tenant_scope(
             yield connection
             if not read_only:
                 await connection.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
         if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
             await connection.execute("ROLLBACK")
+        if (first := first_of(error)) is not error:
+            raise first from None
         raise
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The error that a pipeline met where `error` only says that what came after it was skipped.
+
+    Psycopg reads the results at the end of a pipeline twice: what the second reading meets hides what the first one
+    did, and how much that reads is a matter of when the server's answers arrive.
+    """
+    if isinstance(error, PipelineAborted) and isinstance(error.__context__, PostgresError):
+        return error.__context__
+    return error

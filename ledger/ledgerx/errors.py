@@ -4,6 +4,8 @@ Every error has a stable `code` for programs, an HTTP `status`, a short fixed `t
 `extra` members, as RFC 9457 (Problem Details for HTTP APIs) lays them out. The edge renders them; nothing else does.
 """
 
+import inspect
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -18,6 +20,12 @@ class LedgerError(Exception):
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.extra = extra
+
+    @classmethod
+    def meaning(cls) -> str:
+        """When it is answered, in a sentence: what its docstring says behind the status."""
+        contract = (inspect.getdoc(cls) or "").partition("\n\n")[0]
+        return " ".join(contract.split()).removeprefix(f"{cls.status}: ")
 
 
 class Malformed(LedgerError):
@@ -472,3 +480,13 @@ class IssuerUnavailable(Unavailable):
 
 class ConfigurationError(Exception):
     """A setting is missing or unusable; the message names the environment variable, never its value."""
+
+
+def _kinds(kind: type[LedgerError]) -> Iterator[type[LedgerError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _kinds(child)
+
+
+# All errors by their codes, but the internal one that nobody should ever meet.
+ERRORS = {kind.code: kind for kind in _kinds(LedgerError)}

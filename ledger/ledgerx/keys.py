@@ -69,12 +69,17 @@ class Keyset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         }
 
 
+def new_keyset() -> Keyset:
+    """A keyset with a current and a next key."""
+    return Keyset(current=_generate(), next=_generate())
+
+
 def write_new_keyset(path: Path) -> Keyset:
     """Make a keyset with a current and a next key and write it to `path`, readable by its owner only.
 
     Raises `FileExistsError` rather than replace keys that tokens were signed with.
     """
-    keyset = Keyset(current=_generate(), next=_generate())
+    keyset = new_keyset()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(keyset)))

@@ -65,6 +65,14 @@ class ApiClient(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[ClientSecret, ...]
 
 
+class Tenant(msgspec.Struct, frozen=True):
+    """A tenant as the registry knows it."""
+
+    tenant_id: UUID
+    name: str
+    created_at: datetime
+
+
 async def create_tenant(connection: Connection, name: str, *, time_zone: str = "UTC") -> UUID:
     """Make a tenant with an empty journal and return its id. `connection` is the schema owner's.
 
@@ -94,6 +102,11 @@ async def find_tenant(connection: Connection, name: str) -> UUID:
         raise NotFound(f'there is no tenant named "{name}"')
     tenant_id: UUID = row[0]
     return tenant_id
+
+
+async def read_tenants(connection: Connection) -> list[Tenant]:
+    """All tenants by name. `connection` is the schema owner's."""
+    return [Tenant(*row) async for row in await connection.execute(_queries.tenants)]
 
 
 async def tenant_named(connection: Connection, name: str) -> UUID | None:

@@ -11,12 +11,11 @@ from typing import Annotated, BinaryIO, cast
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import Progress
 
 from ledgerx.database import connect
 from ledgerx.journal_file import journal_lines
 from ledgerx.tenancy import find_tenant
+from ledgerx_cli.bars import counted
 from ledgerx_cli.failures import CommandFailed
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
@@ -42,15 +41,13 @@ def export_journal(
 
 
 async def _export(url: str, tenant: str, file: BinaryIO) -> int:
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("entries", total=None)
-        done = 0
+    done = 0
+    with counted("entries") as progress:
         async with await connect(url, application_name="ledgerx-export") as connection:
             async for line, done, total in journal_lines(connection, await find_tenant(connection, tenant)):
                 file.write(line)
-                progress.update(task, completed=done, total=total)
-        return done
+                progress(done, total)
+    return done
 
 
 @contextmanager

@@ -15,11 +15,13 @@ from ledgerx.snapshots import SnapshotSettings, read_snapshot_settings, set_snap
 from ledgerx.tenancy import (
     ClientCredentials,
     Scope,
+    Tenant,
     allow_registration,
     create_client,
     create_tenant,
     find_tenant,
     let_members_post,
+    read_tenants,
 )
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
@@ -43,6 +45,15 @@ def create(
     return "\n".join(f"{field}: {value}" for field, value in printed.items())
 
 
+@app.command(name="list")
+def list_tenants(*, data: Data = DEFAULT_DATA, json: AsJson = False) -> str:
+    """List the tenants by name, with their ids."""
+    tenants = asyncio.run(_list(owner_url(data)))
+    if json:
+        return "\n".join(msgspec.json.encode(one).decode() for one in tenants)
+    return "\n".join(f"{one.tenant_id} {one.name}" for one in tenants)
+
+
 @app.command
 def registration(
     name: Annotated[str, Parameter(help="The tenant's name.")],
@@ -53,6 +64,11 @@ def registration(
 ) -> None:
     """Let people register themselves as members of a tenant, or no more."""
     asyncio.run(_set_registration(owner_url(data), name, allowed=state == "open"))
+
+
+async def _list(url: str) -> list[Tenant]:
+    async with await connect(url, application_name="ledgerx-tenant") as connection:
+        return await read_tenants(connection)
 
 
 @app.command

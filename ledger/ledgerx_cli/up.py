@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -33,6 +34,7 @@ from ledgerx_cli.ports import LOOPBACK, free_ports, is_free
 from ledgerx_cli.progress import DatabaseReady, Downloading, Event, LeftoversStopped, PartReady, Ready, Report
 from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Part, Supervisor, stop_leftovers
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 
 DATABASE = "ledgerx"
 _READY_TIMEOUT_S = 2
@@ -43,7 +45,8 @@ _STOP_TIMEOUT_S = 30
 class Servers(msgspec.Struct, frozen=True):
     """Real servers that take the place of the embedded ones.
 
-    `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers.
+    `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers. How to reach
+    those is said by the settings of every part that uses Kafka.
     """
 
     database_url: Secret | None = None
@@ -65,10 +68,21 @@ def up(
 ) -> None:
     """Run the whole platform on this machine until Ctrl-C; a second start goes on with the same data."""
     directory = DataDirectory(data)
+    servers = _servers()
     # Its complaints about a broker that is not there yet are not for the user.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with directory.locked(), display.json_lines() if json else display.human() as report:
-        asyncio.run(_Up(directory, settings.load(Servers), port, report).run())
+        asyncio.run(_Up(directory, servers, port, report).run())
+
+
+def _servers() -> Servers:
+    servers = settings.load(Servers)
+    # The parts have URLs of their own.
+    os.environ.pop(f"{settings.PREFIX}DATABASE_URL{settings.FILE_SUFFIX}", None)
+    unused = [name for name in os.environ if name.startswith(f"{settings.PREFIX}KAFKA_")]
+    if unused and servers.kafka is None:
+        raise ConfigurationError(f"{unused[0]} has no use without {settings.PREFIX}KAFKA")
+    return servers
 
 
 class _Up:
@@ -170,13 +184,13 @@ class _Up:
         return server.url(DATABASE)
 
     async def _start_kafka(self) -> str:
-        bootstrap = self._servers.kafka
-        if bootstrap is None:
-            broker = await asyncio.to_thread(kafka.prepare, self._directory.kafka, progress=self._downloaded)
-            await self._supervisor.start(broker.part())
-            bootstrap = broker.bootstrap
-        await kafka.create_topics(bootstrap)
-        return bootstrap
+        if self._servers.kafka is not None:
+            await kafka.create_topics(KafkaAccess(settings.load(KafkaSettings)))
+            return self._servers.kafka
+        broker = await asyncio.to_thread(kafka.prepare, self._directory.kafka, progress=self._downloaded)
+        await self._supervisor.start(broker.part())
+        await kafka.create_topics(broker.access)
+        return broker.bootstrap
 
     def _downloaded(self, done_bytes: int, total_bytes: int) -> None:
         # Runs in the thread of the download, which nothing else can end.

@@ -3,21 +3,19 @@
 import asyncio
 import gzip
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import Progress
 
 from ledgerx.database import connect
 from ledgerx.journal_file import NotAJournalFileError, verify_file
 from ledgerx.tenancy import find_tenant
 from ledgerx.verify import Report
 from ledgerx.verify import verify as verify_journal
+from ledgerx_cli.bars import counted
 from ledgerx_cli.failures import CommandFailed
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
@@ -35,7 +33,7 @@ def verify(
     """Recompute a tenant's journal and projections, or a journal in a file, and exit with 1 when anything is wrong."""
     if (tenant is None) == (file is None):
         raise CommandFailed("verify either a --tenant or a --file")
-    with _progress() as progress:
+    with counted("entries") as progress:
         if file is not None:
             report = _verify_file(file, progress)
         else:
@@ -60,14 +58,6 @@ def _verify_file(path: Path, progress: Callable[[int, int], None]) -> Report:
         raise CommandFailed(f"{path}: {error}") from None
     except OSError as error:
         raise CommandFailed(f"cannot read {path}: {error.strerror}") from None
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        entries = progress.add_task("entries", total=None)
-        yield lambda done, total: progress.update(entries, completed=done, total=total)
 
 
 def _describe(report: Report) -> str:

@@ -8,16 +8,21 @@ what waits.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 import psycopg
 import stamina
 import structlog
 from faust.types import EventT, StreamT, TopicT
+from opentelemetry import propagate, trace
 from prometheus_client import Counter
 
+from ledgerx import telemetry
 from ledgerx.events import JournalMessage, decode
+from ledgerx_streams.dead_letters import explained
+from ledgerx_streams.lag import Lag
 from ledgerx_streams.projector import Projector
 
 _MESSAGES_PER_BATCH = 32
@@ -28,15 +33,22 @@ _LONGEST_PAUSE_S = 10.0
 
 _POISON = Counter("ledgerx_projection_poison_messages", "Messages sent to the dead letters.", ["projection"])
 
+_TRACEPARENT = "traceparent"
+
 _log = structlog.get_logger()
+_tracer = trace.get_tracer("ledgerx.streams")
 
 
 class JournalAgent:
-    """Applies the messages of a journal topic; sends those that a projection cannot take to `dead_letters`."""
+    """Applies the messages of a journal topic; sends those that a projection cannot take to `dead_letters`.
 
-    def __init__(self, projectors: Sequence[Projector], dead_letters: TopicT) -> None:
+    `lag` is told what comes and what is done.
+    """
+
+    def __init__(self, projectors: Sequence[Projector], dead_letters: TopicT, lag: Lag) -> None:
         self._projectors = projectors
         self._dead_letters = dead_letters
+        self._lag = lag
         self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
         self._poison = {projector.name: _POISON.labels(projector.name) for projector in projectors}
 
@@ -45,16 +57,23 @@ class JournalAgent:
         stream.enable_acks = False
         waiting: asyncio.Queue[EventT[bytes]] = asyncio.Queue(_MESSAGES_PER_BATCH)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_collect(stream, waiting))
+            tasks.create_task(self._collect(stream, waiting))
             while True:
                 events = [await waiting.get()]
                 while not waiting.empty():
                     events.append(waiting.get_nowait())
-                await self._apply(events)
+                with _span(events):
+                    await self._apply(events)
                 for event in events:
                     await stream.ack(event)
+                    self._lag.done(event.message.tp, event.message.offset)
                 if not waiting.full():
                     await asyncio.sleep(_PAUSE_S)
+
+    async def _collect(self, stream: StreamT[bytes], waiting: asyncio.Queue[EventT[bytes]]) -> None:
+        async for event in stream.events():
+            self._lag.received(event.message.tp, event.message.offset)
+            await waiting.put(event)
 
     async def _apply(self, events: Sequence[EventT[bytes]]) -> None:
         by_tenant: dict[UUID, list[tuple[EventT[bytes], JournalMessage]]] = defaultdict(list)
@@ -93,14 +112,31 @@ class JournalAgent:
         message = event.message
         where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
         _log.error("poison message", projection=projector.name, reason=str(error), **where)
-        reason = {"projection": projector.name, "reason": f"{type(error).__name__}: {error}", **where}
-        headers = [*(message.headers or ()), *((name, str(value).encode()) for name, value in reason.items())]
+        headers = explained(message, projector.name, error)
         await (await self._dead_letters.send(key=message.key, value=message.value, headers=headers))
 
 
-async def _collect(stream: StreamT[bytes], waiting: asyncio.Queue[EventT[bytes]]) -> None:
-    async for event in stream.events():
-        await waiting.put(event)
+@contextmanager
+def _span(events: Sequence[EventT[bytes]]) -> Iterator[None]:
+    """A span of its own trace, linked to those that the messages come from: a batch has many of them, and no parent."""
+    if not telemetry.tracing_enabled():
+        yield
+        return
+    attributes: dict[str, str | int] = {"messaging.system": "kafka", "messaging.batch.message_count": len(events)}
+    with _tracer.start_as_current_span(
+        "ledgerx.project", kind=trace.SpanKind.CONSUMER, links=list(_links(events)), attributes=attributes
+    ):
+        yield
+
+
+def _links(events: Sequence[EventT[bytes]]) -> Iterator[trace.Link]:
+    for event in events:
+        given = dict(event.message.headers or ()).get(_TRACEPARENT)
+        if given is not None:
+            context = propagate.extract({_TRACEPARENT: given.decode("latin-1")})
+            origin = trace.get_current_span(context).get_span_context()
+            if origin.is_valid:
+                yield trace.Link(origin)
 
 
 def _decode(event: EventT[bytes]) -> JournalMessage:

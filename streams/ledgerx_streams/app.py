@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import faust
-import msgspec
 import psycopg
 import structlog
 import uvloop
+from msgspec import Meta
 
 from ledgerx import database, telemetry
 from ledgerx.checkpoints import DEFAULT_ORIGIN
@@ -25,17 +25,15 @@ from ledgerx.keys import read_keyset
 from ledgerx.settings import Secret, load
 from ledgerx_streams import management, topics
 from ledgerx_streams.agents import JournalAgent
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.faust_app import build_app, raw_topic
-from ledgerx_streams.projections.audit import AUDIT
-from ledgerx_streams.projections.balances import BALANCES
-from ledgerx_streams.projections.checkpoints import CHECKPOINTS
-from ledgerx_streams.projections.volumes import VOLUMES
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_streams.lag import Lag
 from ledgerx_streams.projector import Projector
+from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox
 from ledgerx_streams.scrubber import Scrubber
 from ledgerx_streams.signing import Signer
 from ledgerx_streams.snapshots import Snapshots
-
-PROJECTIONS = (BALANCES, VOLUMES, CHECKPOINTS, AUDIT)
 
 _MAX_CONNECTIONS = 8
 _EXPIRY_INTERVAL_S = 1.0
@@ -46,22 +44,25 @@ _SNAPSHOTS_INTERVAL_S = 5.0
 _log = structlog.get_logger()
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`kafka` is a comma-separated list of bootstrap servers.
+class Settings(KafkaSettings, frozen=True, kw_only=True):
+    """`engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
 
-    `engine_database_url` is that of the engine's role; without it this worker leaves due holds to others. Without
-    `checkpoint_keys`, a keyset of its own, it leaves checkpoints to others; those of a tenant are signed at most every
-    `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id. At most
+    The outbox is kept for `outbox_retention_days` whole days at least, and until the slot `relay_slot`, which is that
+    of the relay or of Debezium, has confirmed it.
+
+    Without `checkpoint_keys`, a keyset of its own, it leaves checkpoints to others; those of a tenant are signed at
+    most every `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id. At most
     `scrub_entries_per_s` stored entries are read again in a second; 0 leaves that to others.
     """
 
     database_url: Secret
-    kafka: str
     engine_database_url: Secret | None = None
     checkpoint_keys: Path | None = None
-    checkpoint_origin: Annotated[str, msgspec.Meta(pattern=r"^[^\s+]{1,200}$")] = DEFAULT_ORIGIN
-    checkpoint_interval_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
-    scrub_entries_per_s: Annotated[int, msgspec.Meta(ge=0)] = 2_000
+    checkpoint_origin: Annotated[str, Meta(pattern=r"^[^\s+]{1,200}$")] = DEFAULT_ORIGIN
+    checkpoint_interval_s: Annotated[float, Meta(ge=1)] = 10.0
+    scrub_entries_per_s: Annotated[int, Meta(ge=0)] = 2_000
+    relay_slot: str = DEFAULT_SLOT
+    outbox_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"
@@ -90,24 +91,39 @@ async def _run_until_signalled(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> None:
     """Return only when the worker crashed; Faust has logged the reason then."""
+    kafka = KafkaAccess(settings)
     consuming = asyncio.Event()
     # Heads and rows go back together when a crash of the server takes their last commits: the gap is then filled.
     pool = database.pool(
         settings.database_url.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
     )
     async with management.serve(settings.management_host, settings.management_port, consuming.is_set), pool:
-        await topics.prepare(settings.kafka)
+        await topics.prepare(kafka)
         with tempfile.TemporaryDirectory() as directory:
-            app = build_app(settings.kafka, directory)
+            app = build_app(kafka, directory)
+            lag = Lag()
 
             @app.on_rebalance_complete.connect(weak=False)
             async def on_rebalance_complete(*_args: Any, **_kwargs: Any) -> None:
-                _log.info("consuming", partitions=sorted(tp.partition for tp in app.consumer.assignment()))
+                assignment = app.consumer.assignment()
+                _log.info("consuming", partitions=sorted(tp.partition for tp in assignment))
+                lag.assigned(assignment)
                 consuming.set()
+
+            @app.task  # type: ignore[untyped-decorator]
+            async def measure_lag() -> NoReturn:
+                await consuming.wait()
+                await lag.measure(app.consumer)
+
+            @app.task  # type: ignore[untyped-decorator]
+            async def keep_outbox() -> NoReturn:
+                while True:
+                    await tend_outbox(pool, slot=settings.relay_slot, days=settings.outbox_retention_days)
+                    await asyncio.sleep(EVERY_S)
 
             journal = raw_topic(app, TOPIC_JOURNAL)
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters)
+            agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters, lag)
             app.agent(journal, name="journal")(agent.run)
             _sign_checkpoints(app, pool, settings)
             _scrub(app, pool, settings)

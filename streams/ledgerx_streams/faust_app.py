@@ -10,7 +10,8 @@ from faust.types import ConsumerT, TopicT
 from mode import CrashingSupervisor
 from mode.utils.queues import ThrowableQueue
 
-from ledgerx_streams.topics import DEAD_LETTER_MAX_BYTES
+from ledgerx_streams.kafka_access import KafkaAccess
+from ledgerx_streams.topics import DEAD_LETTER_MAX_BYTES, GROUP
 
 # A worker that vanishes is replaced once its session ends.
 _SESSION_TIMEOUT_S = 10
@@ -21,11 +22,11 @@ _MESSAGES_BUFFERED = 32
 _FETCH_MAX_WAIT_MS = 100
 
 
-def build_app(bootstrap: str, directory: str) -> faust.App:
-    """An app that consumes from the `bootstrap` servers (comma-separated) and may write files into `directory`."""
+def build_app(kafka: KafkaAccess, directory: str) -> faust.App:
+    """An app that consumes from `kafka` and may write files into `directory`."""
     app = _App(
-        "ledgerx-streams",
-        broker=";".join(f"kafka://{server.strip()}" for server in bootstrap.split(",")),
+        GROUP,
+        **kafka.faust(),
         broker_session_timeout=_SESSION_TIMEOUT_S,
         broker_heartbeat_interval=_HEARTBEAT_INTERVAL_S,
         broker_commit_interval=_COMMIT_INTERVAL_S,

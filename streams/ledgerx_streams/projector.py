@@ -45,7 +45,8 @@ class Projector:
         self._pool = pool
         # Where each tenant's projection stood when this worker last saw it.
         self._heads: dict[UUID, Head] = {}
-        self._forked: set[UUID] = set()
+        # Where it stood when the journal turned out to be another one.
+        self._forked: dict[UUID, Head] = {}
         self._entries = _ENTRIES.labels(projection.name)
         self._backfilled = _BACKFILLED.labels(projection.name)
         self._forks = _FORKS.labels(projection.name)
@@ -60,8 +61,13 @@ class Projector:
         """Bring a tenant's projection up to the last of `messages`, which are in order; one call a tenant at a time.
 
         A gap before a message is filled from the tables. A fork stops the tenant: from then on its messages are passed
-        over. Raises `psycopg.Error`; the same messages may be given again then.
+        over, until the projection is rebuilt. Raises `psycopg.Error`; the same messages may be given again then.
         """
+        if tenant_id in self._forked:
+            if await self._load(tenant_id) == self._forked[tenant_id]:
+                return
+            del self._forked[tenant_id]
+            _log.info("projection goes on", tenant=str(tenant_id), projection=self.name)
         while messages and tenant_id not in self._forked:
             head = self._heads.get(tenant_id) or await self._load(tenant_id)
             run = plan_run(head, messages)
@@ -80,7 +86,7 @@ class Projector:
             if page is not None:
                 self._backfilled.inc(len(page.entries))
                 return [page]
-        self._forked.add(tenant_id)
+        self._forked[tenant_id] = self._heads[tenant_id]
         self._forks.inc()
         _log.error("journal forked, projection stopped", tenant=str(tenant_id), projection=self.name, at=obstacle)
         seq = obstacle.seq if isinstance(obstacle, Fork) else obstacle.first - 1

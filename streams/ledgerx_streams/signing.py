@@ -55,6 +55,9 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
                 return
             size, hashes, lines, old_size, old_root = row
             tree = Tree(size, [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)])
+            if old_size is not None and size < old_size:
+                # It is computed anew, and on its way to where it was.
+                return
             # A log never signs what is not consistent with what it signed before (tlog-checkpoint).
             places = tiles.places_for_root(size) | tiles.places_for_root(old_size or 0)
             cursor = await connection.execute(_queries.tiles, tile_parameters(tenant_id, places), binary=True)
@@ -64,6 +67,9 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
                     what = f"the tiles of the Merkle tree do not lead to its root at {past} entries"
                     await findings.record(connection, tenant_id, [Finding(None, what)], found_by="checkpoints")
                     return
+            if size == old_size:
+                await connection.execute(_queries.covered, {"tenant_id": tenant_id})
+                return
             balance = BalanceStatement(tuple(decode_lines(lines)), size, tenant_id)
             note, verifier_keys = signed(self.platform, tenant_id, tree.root(), balance, self.keyset)
             parameters = {

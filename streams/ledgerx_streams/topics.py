@@ -7,7 +7,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx_streams.kafka_access import KafkaAccess
 
+# The Faust app's name and the consumer group of its workers.
+GROUP = "ledgerx-streams"
 TOPIC_DEAD_LETTERS = "ledgerx.dead_letters"
 # The largest message that Kafka takes by default has to find room with the reason in its headers.
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
@@ -17,9 +20,9 @@ _POLL_S = 0.5
 _log = structlog.get_logger()
 
 
-async def prepare(bootstrap: str) -> None:
+async def prepare(kafka: KafkaAccess) -> None:
     """Wait for the broker and the journal topic, and make the topic of the dead letters. Raises `KafkaError`."""
-    admin = await _connect(bootstrap)
+    admin = await _connect(kafka)
     try:
         while (replicas := await _journal_replicas(admin)) == 0:
             _log.warning("waiting for topic", topic=TOPIC_JOURNAL)
@@ -34,9 +37,9 @@ async def prepare(bootstrap: str) -> None:
             raise error(f"{topic}: {message}")
 
 
-async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
+async def _connect(kafka: KafkaAccess) -> AIOKafkaAdminClient:
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = AIOKafkaAdminClient(**kafka.aiokafka())
         try:
             await admin.start()
         except KafkaConnectionError as error:

@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 import shutil
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +21,26 @@ from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
+from tests.documented import documented
 from tests.integration.api_process import ApiProcess
-from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
+from tests.integration.ledger_client import ANSWERED, LedgerClient, client_of, new_tenant
 from tests.integration.people import Person, new_people, speaking_for
+from tests.integration.relaying import Connection, MakeRelay, RelayProcess
+from tests.integration.worker_process import StartWorker, Worker
 
 PASSWORDS = {role: secrets.token_urlsafe(16) for role in ROLES}
 TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_documented_answers() -> Iterator[None]:
+    """No test of the session may get an answer that the OpenAPI document does not have."""
+    yield
+    undocumented = documented().undocumented(ANSWERED)
+    assert undocumented == [], (
+        f"these answers are not documented: {', '.join(undocumented)}; provoke them in "
+        "tests/integration/reference/scenario.py and run `make reference`"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +78,7 @@ def kafka_server(servers_directory: Path, supervisor: tuple[Supervisor, asyncio.
     server = kafka.prepare(servers_directory / "kafka", progress=lambda _done, _due: None)
     parts, runner = supervisor
     runner.run(parts.start(server.part()))
-    runner.run(kafka.create_topics(server.bootstrap))
+    runner.run(kafka.create_topics(server.access))
     return server
 
 
@@ -135,3 +150,51 @@ async def admin(api: ApiProcess, owner: Person) -> AsyncIterator[LedgerClient]:
     """A client that speaks for the owner."""
     async with speaking_for(api, owner.principal) as client:
         yield client
+
+
+@pytest.fixture
+async def relays(database: Database, kafka_server: Kafka, tmp_path: Path) -> AsyncIterator[MakeRelay]:
+    """Makes relays of this test's database; settings are given as keywords (`max_records=1`) or as an environment."""
+    made: list[RelayProcess] = []
+
+    def make(further: Mapping[str, str] | None = None, **settings: float | str) -> RelayProcess:
+        environment = {
+            "LEDGERX_DATABASE_URL": database.relay_url,
+            "LEDGERX_KAFKA": kafka_server.bootstrap,
+            "LEDGERX_RELAY_HEARTBEAT_S": "0.2",
+        }
+        environment |= {f"LEDGERX_RELAY_{name.upper()}": str(value) for name, value in settings.items()}
+        environment |= further or {}
+        made.append(RelayProcess(environment, tmp_path / f"relay{len(made)}.log"))
+        return made[-1]
+
+    yield make
+    for relay in made:
+        if relay.process is not None and relay.process.returncode is None:
+            await relay.end(signal.SIGKILL)
+
+
+@pytest.fixture
+async def superuser(database: Database) -> AsyncIterator[Connection]:
+    """A connection of the database's administrator."""
+    async with await psycopg.AsyncConnection.connect(database.admin_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts workers of this test's database; further environment variables are given as keywords."""
+    workers: list[Worker] = []
+    environment = {
+        "LEDGERX_DATABASE_URL": database.streams_url,
+        "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
+        "LEDGERX_KAFKA": kafka_server.bootstrap,
+    }
+
+    def start(**further: str) -> Worker:
+        workers.append(Worker(environment | further, tmp_path / f"worker{len(workers)}.log"))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()

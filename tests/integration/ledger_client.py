@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -14,6 +15,8 @@ from ledgerx.database import connect
 from ledgerx.tenancy import ClientCredentials, Scope, create_client, create_tenant
 from ledgerx_cli.roles import Database
 
+# What was answered in this session: method, path, status, and the code of a problem.
+ANSWERED: set[tuple[str, str, int, str | None]] = set()
 READ_WRITE = frozenset({Scope.LEDGER_READ, Scope.LEDGER_WRITE})
 
 
@@ -24,6 +27,11 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: Any
+
+    @property
+    def is_plain_http(self) -> bool:
+        """Whether it is an error of HTTP itself, such as a method that a path does not have."""
+        return isinstance(self.body, dict) and self.body.get("type") == "about:blank"
 
     @property
     def told(self) -> tuple[int, str | None]:
@@ -70,9 +78,14 @@ class LedgerClient:
         ) as answer:
             raw = await answer.read()
             is_json = answer.content_type.endswith(("/json", "+json"))
-            return Answer(
+            told = Answer(
                 answer.status, answer.headers, json.loads(raw) if is_json and raw else raw.decode(errors="replace")
             )
+            if not told.is_plain_http:
+                # An account that is answered has a code as well.
+                code = told.body["code"] if told.status >= 400 else None
+                ANSWERED.add((method, urlsplit(path).path, told.status, code))
+            return told
 
     async def get(self, path: str, **params: Any) -> Answer:
         """Get a path."""

@@ -55,7 +55,7 @@ async def test_postgres_below_an_awkward_path_starts_after_a_killed_initdb_and_l
 
 
 async def test_kafka_has_the_journal_topic_and_makes_no_other_unasked(kafka_server: Kafka) -> None:
-    await kafka.create_topics(kafka_server.bootstrap)
+    await kafka.create_topics(kafka_server.access)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
     await admin.start()
     try:

@@ -1,9 +1,11 @@
 """The server against its own OpenAPI document, by schemathesis: no input fails it, and it answers as documented."""
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -16,6 +18,7 @@ from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient
 
+ROOT = Path(__file__).parents[2]
 # Those that fuzzing with one token cannot satisfy, such as that a deleted thing is gone, are left to other tests.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -41,7 +44,10 @@ async def test_no_input_makes_the_server_fail_or_answer_otherwise_than_documente
         *("--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--continue-on-failure"),
         *("--generation-database", "none", "--seed", "1", "--no-color"),
     ]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.integration.schemathesis_hooks"}
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     # All operations but the stream were tried.
     assert (tested := re.search(r"Selected: (\d+)/(\d+)", done.stdout)) is not None, done.stdout

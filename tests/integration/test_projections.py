@@ -17,7 +17,7 @@ from ledgerx.journal import genesis
 from ledgerx.verify import verify
 from ledgerx_cli.roles import Database
 from ledgerx_streams import backfill
-from ledgerx_streams.app import PROJECTIONS
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.projections import dated
 from ledgerx_streams.projector import Projector
 from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine

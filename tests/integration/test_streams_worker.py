@@ -1,76 +1,30 @@
 """Workers as processes, on a real Kafka and a real database, killed at bad moments."""
 
-import asyncio
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-import msgspec
+import aiohttp
 import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
 
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.keys import write_new_keyset
 from ledgerx_cli.embedded.kafka import Kafka
+from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
-from ledgerx_streams.app import PROJECTIONS
+from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
-from tests.integration.journals import Journal, assert_projected, ends, heads, new_journal, open_engine
+from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine
+from tests.integration.relaying import eventually
+from tests.integration.worker_process import StartWorker, projected, until
 
-_COMMAND = (sys.executable, "-c", "from ledgerx_streams.app import main; raise SystemExit(main())")
 _WAITING_WRITES = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'ledgerx-streams' AND wait_event_type = 'Lock'
 """
-
-
-class Worker:
-    """A running worker."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(_COMMAND, env={**os.environ, **environment}, stderr=output)
-
-    def partitions(self) -> list[int]:
-        """The partitions that it consumes."""
-        lines = [msgspec.json.decode(line) for line in self.log.read_bytes().splitlines()]
-        assignments: list[list[int]] = [line["partitions"] for line in lines if line["message"] == "consuming"]
-        return assignments[-1] if assignments else []
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def terminate(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait()
-
-
-@pytest.fixture
-def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Iterator[Callable[[], Worker]]:
-    workers: list[Worker] = []
-    environment = {
-        "LEDGERX_DATABASE_URL": database.streams_url,
-        "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
-        "LEDGERX_KAFKA": kafka_server.bootstrap,
-        "LEDGERX_CHECKPOINT_KEYS": str(tmp_path / "checkpoint-keys.json"),
-        "LEDGERX_CHECKPOINT_INTERVAL_S": "1",
-    }
-    write_new_keyset(tmp_path / "checkpoint-keys.json")
-
-    def start() -> Worker:
-        workers.append(Worker(environment, tmp_path / f"{len(workers)}.log"))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.kill()
 
 
 @pytest.fixture
@@ -91,21 +45,11 @@ async def deliver(producer: AIOKafkaProducer, journal: Journal, payloads: Iterab
     await producer.flush()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - no event crosses processes
-        await asyncio.sleep(0.05)
-
-
-def projected(database: Database, *journals: Journal) -> Callable[[], bool]:
-    expected = ends(*journals).items()
-    return lambda: expected <= heads(database).items()
-
-
 async def test_a_worker_killed_within_a_transaction_repeats_and_misses_nothing(
     database: Database,
     engine: Engine,
     producer: AIOKafkaProducer,
-    start_worker: Callable[[], Worker],
+    start_worker: StartWorker,
 ) -> None:
     journal = await new_journal(database, engine)
     worker = start_worker()
@@ -132,7 +76,7 @@ async def test_another_worker_takes_over_from_one_that_is_killed(
     database: Database,
     engine: Engine,
     producer: AIOKafkaProducer,
-    start_worker: Callable[[], Worker],
+    start_worker: StartWorker,
 ) -> None:
     journals = [await new_journal(database, engine) for _ in range(6)]
     workers = [start_worker(), start_worker()]
@@ -158,7 +102,7 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
     engine: Engine,
     kafka_server: Kafka,
     producer: AIOKafkaProducer,
-    start_worker: Callable[[], Worker],
+    start_worker: StartWorker,
 ) -> None:
     journal, other = await new_journal(database, engine), await new_journal(database, engine)
     await journal.post(2)
@@ -189,9 +133,7 @@ async def test_poison_goes_to_the_dead_letters_and_stops_nobody(
     assert sorted(letters) == sorted((value, one.name) for value in poison for one in PROJECTIONS)
 
 
-async def test_a_worker_expires_due_holds(
-    database: Database, engine: Engine, start_worker: Callable[[], Worker]
-) -> None:
+async def test_a_worker_expires_due_holds(database: Database, engine: Engine, start_worker: StartWorker) -> None:
     journal = await new_journal(database, engine)
     await journal.hold(expires_in_s=0.5)
     worker = start_worker()
@@ -201,11 +143,55 @@ async def test_a_worker_expires_due_holds(
     assert worker.terminate() == 0
 
 
+async def test_what_is_not_applied_yet_is_lag(
+    database: Database,
+    engine: Engine,
+    producer: AIOKafkaProducer,
+    start_worker: StartWorker,
+) -> None:
+    port = free_port()
+    worker = start_worker(LEDGERX_MANAGEMENT_PORT=str(port))
+    journal = await new_journal(database, engine)
+    await journal.post(1)
+    await deliver(producer, journal, journal.payloads())
+    await until(projected(database, journal))
+    for _ in range(3):
+        await journal.post(1)
+
+    async def lag() -> float:
+        """The messages that no projection has; -1 while that is not known."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = await answer.text()
+        found = [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "ledgerx_streams_lag_messages"
+        ]
+        assert "ledgerx_projection_freshness_seconds_bucket" in text
+        return sum(found) if found else -1
+
+    async def becomes(expected: float) -> None:
+        async def is_expected() -> bool:
+            return await lag() == expected
+
+        await eventually(is_expected)
+
+    with psycopg.connect(database.admin_url, autocommit=True) as connection, connection.transaction():
+        connection.execute("SELECT FROM ledgerx.projections FOR UPDATE")
+        await deliver(producer, journal, journal.payloads()[2:])
+        await becomes(3)
+    await becomes(0)
+    assert worker.terminate() == 0
+
+
 async def test_a_worker_signs_checkpoints_takes_snapshots_and_tells_what_is_wrong_with_stored_entries(
-    database: Database, engine: Engine, producer: AIOKafkaProducer, start_worker: Callable[[], Worker]
+    database: Database, engine: Engine, producer: AIOKafkaProducer, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     journal = await new_journal(database, engine)
-    worker = start_worker()
+    keys = tmp_path / "checkpoint-keys.json"
+    write_new_keyset(keys)
+    worker = start_worker(LEDGERX_CHECKPOINT_KEYS=str(keys), LEDGERX_CHECKPOINT_INTERVAL_S="1")
     with psycopg.connect(database.admin_url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("UPDATE ledgerx.snapshot_schedules SET boundary = clock_timestamp()")

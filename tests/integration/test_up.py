@@ -24,8 +24,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def ledgerx(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+def ledgerx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
 
 
 def log_in(up: Up, demo: platform.Demo) -> int:
@@ -161,3 +163,9 @@ def test_a_port_that_is_in_use_is_a_clear_error(data: Path) -> None:
         refused = ledgerx("up", "--data", str(data), "--port", str(port))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == f"ledgerx: port {port} is in use: choose another one with --port\n"
+
+
+def test_how_to_reach_a_kafka_that_is_not_named_is_a_clear_error(data: Path) -> None:
+    refused = ledgerx("up", "--data", str(data), LEDGERX_KAFKA_SECURITY_PROTOCOL="SASL_SSL")
+    assert refused.returncode == 1
+    assert refused.stderr == "ledgerx: LEDGERX_KAFKA_SECURITY_PROTOCOL has no use without LEDGERX_KAFKA\n"

@@ -7,10 +7,6 @@ from hypothesis import strategies as st
 from ledgerx_streams.relay.window import Window
 
 
-class RefusedError(Exception):
-    """A broker's no."""
-
-
 def roomy() -> Window:
     return Window(max_records=1000, max_bytes=1000)
 
@@ -58,17 +54,20 @@ async def test_an_idle_window_follows_the_log() -> None:
     assert window.acknowledged == 10
 
 
-async def test_a_refused_record_holds_the_position_for_good() -> None:
+async def test_an_idle_log_does_not_pile_up_behind_a_record() -> None:
     window = roomy()
-    refused, other = delivery(window), delivery(window)
-    window.mark(10)
-    refused.set_exception(RefusedError())
-    other.set_result(None)
-    with pytest.raises(RefusedError):
-        await window.refusal()
-    await window.drained()
-    window.mark(20)
-    assert window.acknowledged == 0
+    first = delivery(window)
+    for position in range(10, 1000):
+        window.mark(position)
+    assert len(window._sections) == 2
+    second = delivery(window)
+    window.mark(1000)
+    first.set_result(None)
+    await settle()
+    assert window.acknowledged == 999
+    second.set_result(None)
+    await settle()
+    assert window.acknowledged == 1000
 
 
 @pytest.mark.parametrize(("max_records", "max_bytes"), [(2, 1000), (1000, 20)])

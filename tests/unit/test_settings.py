@@ -61,6 +61,33 @@ def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPa
     assert load(Example).port == 9001
 
 
+def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("s3cret\n")
+    token = load(Example, {**REQUIRED, "LEDGERX_TOKEN_FILE": str(file)}).token
+    assert token is not None
+    assert token.reveal() == "s3cret"
+
+
+def test_a_required_secret_can_too(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://")
+    given = {"LEDGERX_KEYS": "/etc/keys.json", "LEDGERX_DATABASE_URL_FILE": str(file)}
+    assert load(Example, given).database_url.reveal() == "postgresql://"
+
+
+@pytest.mark.parametrize("environ", [{"LEDGERX_TOKEN": "a"}, {}])
+def test_a_file_that_is_not_there_or_not_alone_is_an_error(environ: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="LEDGERX_TOKEN_FILE"):
+        load(Example, {**REQUIRED, **environ, "LEDGERX_TOKEN_FILE": str(tmp_path / "none")})
+
+
+def test_only_secrets_come_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "region"
+    file.write_text("eu")
+    assert load(Example, {**REQUIRED, "LEDGERX_REGION_FILE": str(file)}).region is None
+
+
 @pytest.mark.parametrize(
     ("variable", "settings"),
     [

@@ -15,7 +15,7 @@ from ledgerx.database import Pool
 from ledgerx.errors import InvalidClient, InvalidScope, UnsupportedGrantType
 from ledgerx.keys import Keyset
 from ledgerx.tenancy import Scope, authenticate_client
-from ledgerx_api.problems import PROBLEMS
+from ledgerx_api.access import OPEN_TO_ALL
 from ledgerx_api.tokens import Principal, Tokens
 
 
@@ -40,7 +40,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def routes(pool: Pool, tokens: Tokens, keyset: Keyset) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken", responses=PROBLEMS)
+    @post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken", **OPEN_TO_ALL)
     async def create_token(
         request: Request[Any, Any, Any],
         data: Annotated[TokenRequest, Body(media_type=RequestEncodingType.URL_ENCODED)],
@@ -66,7 +66,7 @@ def routes(pool: Pool, tokens: Tokens, keyset: Keyset) -> list[HTTPRouteHandler]
             headers={"Cache-Control": "no-store"},
         )
 
-    @get("/.well-known/jwks.json", tags=["auth"], operation_id="getKeys", cache_control=None)
+    @get("/.well-known/jwks.json", tags=["auth"], operation_id="getKeys", **OPEN_TO_ALL)
     async def get_keys() -> dict[str, list[dict[str, str]]]:
         """The public keys of access tokens (JWK set, RFC 7517)."""
         return keyset.jwks()

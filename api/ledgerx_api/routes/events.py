@@ -16,17 +16,10 @@ from ledgerx_api.access import OPT, authorise, requires
 from ledgerx_api.event_streams import EventStreamResponse, EventStreams
 from ledgerx_api.outside import OutsideTokens
 from ledgerx_api.paging import DEFAULT_LIMIT, Limit
-from ledgerx_api.problems import MEDIA_TYPE, Problem
 from ledgerx_api.tokens import Principal, Tokens
 
 _EVENTS = "/v1/events"
 _HIGHEST = 2**63 - 1
-_EXPIRED = ResponseSpec(
-    Problem,
-    media_type=MEDIA_TYPE,
-    generate_examples=False,
-    description="The events after the cursor are not kept any more; `oldest` is the first cursor that still works.",
-)
 _STREAM = ResponseSpec(
     str,
     media_type=event_streams.MEDIA_TYPE,
@@ -38,7 +31,7 @@ _STREAM = ResponseSpec(
 def routes(pool: Pool, streams: EventStreams, tokens: Tokens, outside: OutsideTokens) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
-    @get(_EVENTS, tags=["events"], operation_id="listEvents", **requires(Scope.LEDGER_READ, {410: _EXPIRED}))
+    @get(_EVENTS, tags=["events"], operation_id="listEvents", **requires(Scope.LEDGER_READ))
     async def list_events(
         request: Request[Principal, Any, Any],
         after: Annotated[
@@ -55,7 +48,7 @@ def routes(pool: Pool, streams: EventStreams, tokens: Tokens, outside: OutsideTo
         _EVENTS + "/stream",
         tags=["events"],
         operation_id="streamEvents",
-        **requires(Scope.LEDGER_READ, {200: _STREAM, 410: _EXPIRED}),
+        **requires(Scope.LEDGER_READ, {200: _STREAM}),
     )
     async def stream_events(
         request: Request[Principal, Any, Any],

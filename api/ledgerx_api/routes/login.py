@@ -13,13 +13,13 @@ from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES
 from ledgerx.sessions import Session
 from ledgerx_api import schemas_people as schemas
+from ledgerx_api.access import OPEN_TO_ALL
 from ledgerx_api.body import JsonBody
 from ledgerx_api.origin import AddressOf
-from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.tokens import Principal, Tokens
 
 _AUTH = "/v1/auth"
-_OPEN: dict[str, Any] = {"return_dto": None, "tags": ["auth"], "responses": PROBLEMS}
+_OPEN: dict[str, Any] = {"return_dto": None, "tags": ["auth"], **OPEN_TO_ALL}
 
 
 def routes(

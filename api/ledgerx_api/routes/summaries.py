@@ -41,7 +41,7 @@ class SummaryGroup(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Posted debits and credits of the days from `from` to before `to` in the tenant's `time_zone`.
 
-    True at the entry `sequence` of the journal.
+    Pending lines of holds do not count. True at the entry `sequence` of the journal.
     """
 
     begin: date = msgspec.field(name="from")
@@ -79,6 +79,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
     ) -> Summary:
         """Sum posted debits and credits of whole days, by time of effect in the tenant's time zone.
 
+        Pending lines do not count: a hold is in no summary, what was captured of it is, from the capture on.
         Members ask for an account or a prefix, and get the sums of their own accounts.
         """
         groups = _groups(group_by)

@@ -1,5 +1,5 @@
 -- Merkle trees and checkpoints, the audit with what it finds, and snapshots. Written by the streams.
--- depends: 0012.reading_at_scale
+-- depends: 0016.outbox_retention
 
 SET ROLE ledgerx_owner;
 

@@ -14,6 +14,10 @@ INSERT INTO ledgerx.snapshot_schedules (tenant_id) VALUES (%(tenant_id)s);
 -- A tenant's id by its name; only the owner of the schema sees the whole registry.
 SELECT tenant_id FROM ledgerx.tenants WHERE name = %(name)s;
 
+-- name: tenants
+-- The registry, by name; only the owner of the schema sees it whole.
+SELECT tenant_id, name, created_at FROM ledgerx.tenants ORDER BY name;
+
 -- name: tenant_named
 -- A tenant's id by its name, for who has no token yet.
 SELECT ledgerx.tenant_named(%(name)s);

@@ -54,8 +54,12 @@ def cache_directory() -> Path:
 
 def locked(name: str) -> tuple[Jar, ...]:
     """The jars of the lock file `name` of this package."""
-    lines = (files("ledgerx_cli.embedded") / "data" / name).read_text(encoding="ascii").splitlines()
-    return tuple(Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in map(str.split, lines))
+    return parse_lock((files("ledgerx_cli.embedded") / "data" / name).read_text(encoding="ascii"))
+
+
+def parse_lock(text: str) -> tuple[Jar, ...]:
+    """The jars of a lock: a line each with coordinate, size in bytes and sha256."""
+    return tuple(Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in map(str.split, text.splitlines()))
 
 
 def fetch(jars: Iterable[Jar], directory: Path, *, progress: Callable[[int, int], None]) -> tuple[Path, ...]:

@@ -18,6 +18,7 @@ from ledgerx.events import TOPIC_JOURNAL
 from ledgerx_cli.embedded import jars, java
 from ledgerx_cli.ports import LOOPBACK, free_ports
 from ledgerx_cli.supervisor import Part
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 
 VERSION = "4.3.1"
 JARS = f"kafka-{VERSION}-jars.lock"
@@ -74,6 +75,11 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
     java: java.Java
     class_path: tuple[Path, ...]
     port: int
+
+    @property
+    def access(self) -> KafkaAccess:
+        """How clients reach it."""
+        return KafkaAccess(KafkaSettings(kafka=self.bootstrap))
 
     @property
     def bootstrap(self) -> str:
@@ -137,12 +143,12 @@ async def accepts_connections(port: int) -> bool:
     return True
 
 
-async def create_topics(bootstrap: str) -> None:
+async def create_topics(access: KafkaAccess) -> None:
     """Make the topics of the platform that are not there yet, on three brokers where there are so many.
 
     Raises `KafkaError`.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**access.aiokafka())
     try:
         await admin.start()
         brokers = len((await admin.describe_cluster())["brokers"])

@@ -13,11 +13,27 @@ from ledgerx.database import Connection, integer_arrays
 from ledgerx.events import EntryRecord
 
 
-class Projection(msgspec.Struct, frozen=True):
-    """`write` adds consecutive entries to a tenant's rows, in the transaction that advances the head called `name`."""
+class Shadow(msgspec.Struct, frozen=True):
+    """How Postgres computes a projection beside its rows.
+
+    `fill` puts what a tenant's journal comes to up to an entry into temporary tables, in transactions of its own;
+    `install` copies them to where the rows of the tenant, which are gone by then, belong.
+    """
+
+    fill: Callable[[Connection, UUID, int], Awaitable[None]]
+    install: Callable[[Connection], Awaitable[None]]
+
+
+class Projection(msgspec.Struct, frozen=True, kw_only=True):
+    """`write` adds consecutive entries to a tenant's rows, in the transaction that advances the head called `name`.
+
+    `clear` deletes a tenant's rows.
+    """
 
     name: str
     write: Callable[[Connection, UUID, Sequence[EntryRecord]], Awaitable[None]]
+    clear: Callable[[Connection, UUID], Awaitable[None]]
+    shadow: Shadow | None = None
 
 
 def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:

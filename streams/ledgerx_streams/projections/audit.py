@@ -159,4 +159,8 @@ def _number(value: object) -> int | None:
     return None if value is None else int(str(value))
 
 
-AUDIT = Projection("audit", _write)
+async def _clear(connection: Connection, tenant_id: UUID) -> None:
+    await connection.execute(_queries.clear, {"tenant_id": tenant_id})
+
+
+AUDIT = Projection(name="audit", write=_write, clear=_clear)

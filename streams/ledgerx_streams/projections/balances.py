@@ -6,11 +6,11 @@ from uuid import UUID
 import msgspec
 
 from ledgerx import rows
-from ledgerx.database import Connection, Queries
+from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.events import EntryRecord
 from ledgerx.journal import Layer
 from ledgerx.state import POSTINGS_PER_MARK
-from ledgerx_streams.projections import Projection, columns
+from ledgerx_streams.projections import Projection, Shadow, columns
 from ledgerx_streams.projections.marks import Tail, marks
 
 _queries = Queries("ledgerx_streams", "sql/balances.sql")
@@ -57,4 +57,26 @@ async def _write(connection: Connection, tenant_id: UUID, entries: Sequence[Entr
         await connection.execute(_queries.insert_marks, {"tenant_id": tenant_id, **columns(marks(tails, entries))})
 
 
-BALANCES = Projection("balances", _write)
+async def _clear(connection: Connection, tenant_id: UUID) -> None:
+    await connection.execute(_queries.clear, {"tenant_id": tenant_id})
+
+
+async def _fill(connection: Connection, tenant_id: UUID, last_seq: int) -> None:
+    await connection.execute(_queries.make_shadow_balances)
+    await connection.execute(_queries.make_shadow_marks)
+    page: dict[str, object] = {"tenant_id": tenant_id, "last_seq": last_seq, "after": 0}
+    while True:
+        async with tenant_scope(connection, tenant_id):
+            summed = await connection.execute(_queries.fill_shadow_balances, page)
+            await connection.execute(_queries.fill_shadow_marks, {**page, "postings_per_mark": POSTINGS_PER_MARK})
+        [(last_account,)] = await summed.fetchall()
+        if last_account is None:
+            return
+        page["after"] = last_account
+
+
+async def _install(connection: Connection) -> None:
+    await connection.execute(_queries.install_shadow)
+
+
+BALANCES = Projection(name="balances", write=_write, clear=_clear, shadow=Shadow(_fill, _install))

@@ -111,7 +111,10 @@ def _checkpoints() -> Projection:
     async def write(connection: Connection, tenant_id: UUID, entries: Sequence[EntryRecord]) -> None:
         await write_tree(connection, tenant_id, entries, account_types)
 
-    return Projection("checkpoints", write)
+    async def clear(connection: Connection, tenant_id: UUID) -> None:
+        await connection.execute(_queries.clear, {"tenant_id": tenant_id})
+
+    return Projection(name="checkpoints", write=write, clear=clear)
 
 
 CHECKPOINTS = _checkpoints()

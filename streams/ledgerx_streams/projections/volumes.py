@@ -92,4 +92,8 @@ async def _amended(connection: Connection, tenant_id: UUID, entries: Iterable[En
     return moved
 
 
-VOLUMES = Projection("volumes", _write)
+async def _clear(connection: Connection, tenant_id: UUID) -> None:
+    await connection.execute(_queries.clear, {"tenant_id": tenant_id})
+
+
+VOLUMES = Projection(name="volumes", write=_write, clear=_clear)

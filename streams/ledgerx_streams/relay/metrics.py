@@ -15,10 +15,13 @@ STATE = Enum(
 ROWS = Counter("ledgerx_relay_rows", "Outbox rows handed to Kafka, repeats included.")
 BYTES = Counter("ledgerx_relay_bytes", "Bytes of key and value handed to Kafka, repeats included.")
 TRANSACTIONS = Counter("ledgerx_relay_transactions", "Database transactions streamed, repeats included.")
-RECONNECTS = Counter("ledgerx_relay_reconnects", "Failures of Postgres or Kafka after which the relay started over.")
+RECONNECTS = Counter("ledgerx_relay_reconnects", "Failures of a server after which the relay started over.")
+KAFKA_FAILURES = Counter(
+    "ledgerx_relay_kafka_failures", "Times that Kafka was away, took too long or refused an event."
+)
 SNAPSHOTS = Counter("ledgerx_relay_snapshots", "Snapshots completed.")
-LOST_SLOTS = Counter("ledgerx_relay_lost_slots", "Slots that the server had invalidated and that were made anew.")
-DROPPED_PARTITIONS = Counter("ledgerx_relay_dropped_partitions", "Days of the outbox whose retention ended.")
+LOST_SLOTS = Counter("ledgerx_relay_lost_slots", "Slots that were invalidated or gone, and made anew.")
+LOST_SLOT_AT = Gauge("ledgerx_relay_lost_slot_timestamp_seconds", "When that was last; 0 for not in this process.")
 IN_FLIGHT_RECORDS = Gauge("ledgerx_relay_in_flight_records", "Records that Kafka has not acknowledged yet.")
 IN_FLIGHT_BYTES = Gauge("ledgerx_relay_in_flight_bytes", "Bytes of the records that Kafka has not acknowledged yet.")
 LAG_BYTES = Gauge("ledgerx_relay_lag_bytes", "Bytes of write-ahead log that the slot has not confirmed.")

@@ -3,17 +3,18 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ledgerx.database import connect
 from ledgerx_streams import management
+from ledgerx_streams.kafka_access import KafkaAccess
 from ledgerx_streams.relay import metrics
+from ledgerx_streams.relay.outlet import open_outlet
 from ledgerx_streams.relay.pgoutput import ProtocolError
 from ledgerx_streams.relay.session import Session
 from ledgerx_streams.relay.settings import Settings
@@ -24,14 +25,6 @@ _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 # A session that lasted this long was a good one: the next failure is a new one.
 _CALM_S = 60
-_STOP_S = 6
-
-# Brokers refuse batches above 1 MiB by default; a single record has at most 900 KiB and its headers.
-_BATCH_BYTES = 1_000_000
-# Under load several rows then share a request, for the broker and for all who read from it.
-_LINGER_MS = 50
-# A broker that is away is logged about as often.
-_RETRY_MS = 500
 
 
 class Relay:
@@ -39,7 +32,9 @@ class Relay:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._kafka = KafkaAccess(settings).aiokafka()
         self._state = ""
+        self._has_streamed = False
         self._enter(metrics.STARTING)
 
     @property
@@ -57,7 +52,7 @@ class Relay:
             try:
                 await self._session()
             except* (psycopg.Error, KafkaError, ProtocolError, OSError) as failures:
-                _log.warning("session failed", errors=[repr(failure) for failure in failures.exceptions])
+                _log.warning("session failed", errors=[repr(failure) for failure in _each(failures)])
             self._enter(metrics.STARTING)
             metrics.RECONNECTS.inc()
             if time.monotonic() - started > _CALM_S:
@@ -68,50 +63,33 @@ class Relay:
     async def _session(self) -> None:
         url = self._settings.database_url.reveal()
         async with (
-            _producer(self._settings.kafka) as producer,
+            open_outlet(self._kafka) as outlet,
             await connect(url, application_name="ledgerx-relay") as connection,
         ):
-            await Session(self._settings, producer, connection, self._enter).run()
+            await Session(self._settings, outlet, connection, self._enter, slot_known=self._has_streamed).run()
 
     def _enter(self, state: str) -> None:
         if state != self._state:
             self._state = state
+            self._has_streamed = self._has_streamed or state == metrics.STREAMING
             metrics.STATE.state(state)
             _log.info("state", state=state)
 
 
-@asynccontextmanager
-async def _producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer, which keeps the order and retries for as long as it takes; ends when all has arrived."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
-        client_id="ledgerx-relay",
-        enable_idempotence=True,
-        acks="all",
-        max_batch_size=_BATCH_BYTES,
-        linger_ms=_LINGER_MS,
-        retry_backoff_ms=_RETRY_MS,
-    )
-    try:
-        await producer.start()
-        yield producer
-    finally:
-        await producer.stop()
+def _each(failures: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for failure in failures.exceptions:
+        if isinstance(failure, BaseExceptionGroup):
+            yield from _each(failure)
+        else:
+            yield failure
 
 
 async def serve(settings: Settings) -> None:
     """Run the relay and its management endpoint until SIGTERM or SIGINT."""
     relay = Relay(settings)
     running = asyncio.create_task(relay.run())
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        running.cancel()
-        # A broker that is away would keep us from ending; nothing has been confirmed that it does not have.
-        loop.call_later(_STOP_S, running.cancel)
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     async with management.serve(settings.management_host, settings.management_port, lambda: relay.ready):
         with suppress(asyncio.CancelledError):
             await running

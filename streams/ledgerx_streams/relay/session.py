@@ -1,22 +1,21 @@
-"""One session of the relay: one producer, one slot, and all that happens until one of the servers fails."""
+"""One session of the relay: one outlet, one slot, and all that happens until Postgres fails."""
 
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from typing import LiteralString, NoReturn
 
 import psycopg
 import structlog
-from aiokafka import AIOKafkaProducer
 
 from ledgerx.database import Connection, Queries
-from ledgerx.partitions import make_partitions
+from ledgerx.partitions import keep_partitions_ahead, make_partitions
 from ledgerx_streams.relay import metrics
 from ledgerx_streams.relay.outbox_event import outbox_event
+from ledgerx_streams.relay.outlet import Outlet
 from ledgerx_streams.relay.pgoutput import Commit, Decoder, Insert, Keepalive, Lsn, Row
 from ledgerx_streams.relay.replication import ReplicationStream, replication_stream
-from ledgerx_streams.relay.retention import keep_outbox
 from ledgerx_streams.relay.settings import Settings
 from ledgerx_streams.relay.slot import SlotHeldError, SlotState, new_slot, slot_state, snapshot_rows
 from ledgerx_streams.relay.window import Window
@@ -32,19 +31,25 @@ _FAREWELL_S = 5
 
 
 class Session:
-    """Carries the outbox over `producer`; `connection` is for all but the stream and the snapshot's rows.
+    """Carries the outbox to `outlet`; `connection` is for all but the stream and the snapshot's rows.
 
-    `enter` is told each state (of `metrics.STATE`) as it begins.
+    `enter` is told each state (of `metrics.STATE`) as it begins. `slot_known` says that the slot has been there.
     """
 
     def __init__(
-        self, settings: Settings, producer: AIOKafkaProducer, connection: Connection, enter: Callable[[str], None]
+        self,
+        settings: Settings,
+        outlet: Outlet,
+        connection: Connection,
+        enter: Callable[[str], None],
+        *,
+        slot_known: bool = False,
     ) -> None:
         self._url = settings.database_url.reveal()
         self._slot = settings.relay_slot
+        self._slot_known = slot_known
         self._heartbeat_s = settings.relay_heartbeat_s
-        self._retention_days = settings.outbox_retention_days
-        self._producer = producer
+        self._outlet = outlet
         self._connection = connection
         self._enter = enter
         self._window = Window(max_records=settings.relay_max_records, max_bytes=settings.relay_max_bytes)
@@ -59,9 +64,8 @@ class Session:
         # Without today's nobody can record anything: it comes before all else.
         await make_partitions(self._connection)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(keep_outbox(self._connection, slot=self._slot, days=self._retention_days))
+            tasks.create_task(keep_partitions_ahead(lambda: nullcontext(self._connection), asyncio.Event()))
             tasks.create_task(self._measure_lag_bytes())
-            tasks.create_task(self._window.refusal())
             while True:
                 try:
                     match await slot_state(self._connection, self._slot):
@@ -79,7 +83,7 @@ class Session:
         await asyncio.sleep(_STANDBY_POLL_S)
 
     async def _snapshot(self) -> None:
-        async with new_slot(self._url, self._connection, self._slot) as snapshot:
+        async with new_slot(self._url, self._connection, self._slot, known=self._slot_known) as snapshot:
             self._enter(metrics.SNAPSHOT)
             async with aclosing(snapshot_rows(self._url, snapshot)) as rows:
                 async for row in rows:
@@ -116,8 +120,7 @@ class Session:
     async def _send(self, row: Row) -> None:
         event = outbox_event(row)
         await self._window.room()
-        delivery = await self._producer.send(event.topic, event.value, event.key, headers=list(event.headers))
-        self._window.sent(delivery, event.size_bytes)
+        self._window.sent(self._outlet.put(event), event.size_bytes)
         metrics.ROWS.inc()
         metrics.BYTES.inc(event.size_bytes)
 

@@ -26,10 +26,11 @@ _log = structlog.get_logger(__name__)
 # Rows can have 900 KiB, so few of them travel at once.
 _ROWS_PER_FETCH = 16
 
-# A snapshot takes as long as it takes. A relay that vanished without a word frees the slot for the standby soon.
+# A snapshot takes as long as it takes. A relay that vanished without a word frees the slot for the standby soon, also
+# the one of a snapshot, whose connection is idle meanwhile.
 _OPTIONS = (
     "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
-    " -c wal_sender_timeout=15s"
+    " -c wal_sender_timeout=5s -c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
 )
 
 
@@ -68,8 +69,10 @@ async def slot_state(connection: Connection, slot: str) -> SlotState:
 
 
 @asynccontextmanager
-async def new_slot(url: str, connection: Connection, slot: str) -> AsyncIterator[str]:
+async def new_slot(url: str, connection: Connection, slot: str, *, known: bool) -> AsyncIterator[str]:
     """Make `slot`, instead of a lost one if there is one, once the block has ended well.
+
+    Whether it is `known` to have been there before decides whether it is a loss that there is none.
 
     The block gets the name of the snapshot which the slot's changes follow, and carries its rows to safety. Raises
     `SlotHeldError` if another relay is making the slot, or has made it.
@@ -81,7 +84,7 @@ async def new_slot(url: str, connection: Connection, slot: str) -> AsyncIterator
         created = await holder.execute(create.format(sql.Identifier(temporary)))
         [(_, _, snapshot, _)] = await created.fetchall()
         # Whoever makes or drops the slot holds the temporary one, so this look at it is the one that counts.
-        await _make_way(connection, slot)
+        await _make_way(connection, slot, known)
         yield snapshot
         await connection.execute(_sql.keep_slot, {"slot": slot, "temporary": temporary})
     except errors.DuplicateObject as error:
@@ -90,13 +93,15 @@ async def new_slot(url: str, connection: Connection, slot: str) -> AsyncIterator
         await holder.close()
 
 
-async def _make_way(connection: Connection, slot: str) -> None:
+async def _make_way(connection: Connection, slot: str, known: bool) -> None:
     state = await _state(connection, slot)
     if state in {SlotState.HELD, SlotState.FREE}:
         raise SlotHeldError
-    if state is SlotState.LOST:
+    if state is SlotState.LOST or known:
         _log.error("slot lost, taking a new snapshot", slot=slot)
         metrics.LOST_SLOTS.inc()
+        metrics.LOST_SLOT_AT.set_to_current_time()
+    if state is SlotState.LOST:
         await connection.execute(_sql.drop_slot, {"slot": slot})
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from typing import Any
 
 from ledgerx_streams.relay.pgoutput import Lsn
 
@@ -10,18 +9,19 @@ from ledgerx_streams.relay.pgoutput import Lsn
 class _Section:
     """The records between two marks of the log."""
 
-    __slots__ = ("end", "unacknowledged")
+    __slots__ = ("end", "unacknowledged", "unused")
 
     def __init__(self) -> None:
         self.end: Lsn | None = None
         self.unacknowledged = 0
+        self.unused = True
 
 
 class Window:
     """Counts records out and acknowledgements in, and so knows up to where the log is safe with the broker.
 
     Partitions acknowledge in any order. `acknowledged` is the last mark before which every record has been
-    acknowledged, 0 at first; a record that the broker refused keeps it where it is for good, and `refusal` raises.
+    acknowledged, 0 at first.
     """
 
     def __init__(self, *, max_records: int, max_bytes: int) -> None:
@@ -29,35 +29,35 @@ class Window:
         self._max_bytes = max_bytes
         self._sections = deque([_Section()])
         self._settled = asyncio.Event()
-        self._error: BaseException | None = None
         self.acknowledged: Lsn = 0
         self.records = 0
         self.bytes = 0
 
-    def sent(self, delivery: asyncio.Future[Any], size_bytes: int) -> None:
-        """Count a record that is on its way; `delivery` ends when the broker has acknowledged or refused it."""
+    def sent(self, delivery: asyncio.Future[None], size_bytes: int) -> None:
+        """Count a record that is on its way; `delivery` ends when the broker has acknowledged it."""
         section = self._sections[-1]
         section.unacknowledged += 1
+        section.unused = False
         self.records += 1
         self.bytes += size_bytes
 
-        def settle(delivery: asyncio.Future[Any]) -> None:
+        def settle(_delivery: asyncio.Future[None]) -> None:
             self.records -= 1
             self.bytes -= size_bytes
-            error = delivery.exception()
-            if error is None:
-                section.unacknowledged -= 1
-                self._advance()
-            else:
-                self._error = self._error or error
+            section.unacknowledged -= 1
+            self._advance()
             self._settled.set()
 
         delivery.add_done_callback(settle)
 
     def mark(self, position: Lsn) -> None:
         """Say that all the log has to send before `position` has been sent."""
-        self._sections[-1].end = position
-        self._sections.append(_Section())
+        if self._sections[-1].unused and len(self._sections) > 1:
+            # The marks of an idle log while the broker is away must not pile up.
+            self._sections[-2].end = position
+        else:
+            self._sections[-1].end = position
+            self._sections.append(_Section())
         self._advance()
 
     async def room(self) -> None:
@@ -69,12 +69,6 @@ class Window:
         """Wait until nothing is on its way any more."""
         while self.records:
             await self._next()
-
-    async def refusal(self) -> None:
-        """Wait until the broker refuses a record, and raise its error."""
-        while self._error is None:
-            await self._next()
-        raise self._error
 
     async def _next(self) -> None:
         self._settled.clear()

@@ -36,6 +36,13 @@ SET min_balance = excluded.min_balance, max_balance = excluded.max_balance, post
 -- Forgets accounts that have no limits any more.
 DELETE FROM ledgerx.audit_balances WHERE tenant_id = %(tenant_id)s AND account_id = any(%(account_ids)s::bigint []);
 
+-- name: clear
+-- Forgets how far the audit has followed a tenant's journal.
+WITH guards AS (
+    DELETE FROM ledgerx.audit_balances WHERE tenant_id = %(tenant_id)s
+)
+DELETE FROM ledgerx.audits WHERE tenant_id = %(tenant_id)s;
+
 -- name: keep_audit
 -- How far the audit is now; what was recorded is read again soon.
 INSERT INTO ledgerx.audits AS a (tenant_id, seq, hash)

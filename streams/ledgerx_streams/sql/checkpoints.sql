@@ -12,6 +12,13 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS a;
 
+-- name: clear
+-- Deletes a tenant's tree. What was signed stays.
+WITH tiles AS (
+    DELETE FROM ledgerx.merkle_tiles WHERE tenant_id = %(tenant_id)s
+)
+DELETE FROM ledgerx.merkle_trees WHERE tenant_id = %(tenant_id)s;
+
 -- name: append
 -- Appends hashes to tiles; new ones start from nothing.
 INSERT INTO ledgerx.merkle_tiles AS t (tenant_id, level, index, hashes)

@@ -13,3 +13,13 @@ ON CONFLICT ON CONSTRAINT projections_pkey DO NOTHING;
 UPDATE ledgerx.projections SET seq = %(seq)s, hash = %(hash)s
 WHERE tenant_id = %(tenant_id)s AND projection = %(projection)s AND seq = %(seq_before)s AND hash = %(hash_before)s
 RETURNING seq;
+
+-- name: place
+-- Puts a head to where a projection begins anew, and locks it until the transaction ends.
+INSERT INTO ledgerx.projections (tenant_id, projection, seq, hash)
+VALUES (%(tenant_id)s, %(projection)s, %(seq)s, %(hash)s)
+ON CONFLICT ON CONSTRAINT projections_pkey DO UPDATE SET seq = excluded.seq, hash = excluded.hash;
+
+-- name: journal_head
+-- Where the journal stands.
+SELECT seq, hash FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;

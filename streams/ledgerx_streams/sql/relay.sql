@@ -38,7 +38,3 @@ SELECT (pg_logical_emit_message(false, 'ledgerx.heartbeat', now()::text) - '0/0'
 SELECT coalesce(max(pg_current_wal_lsn() - confirmed_flush_lsn), 0)::bigint
 FROM pg_replication_slots
 WHERE slot_name = %(slot)s;
-
--- name: drop_partition
--- Drops the oldest day of the outbox if it may go, and says which that was.
-SELECT ledgerx.drop_outbox_partition(%(keep_days)s, %(slot)s);

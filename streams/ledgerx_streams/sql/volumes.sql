@@ -32,3 +32,16 @@ CROSS JOIN LATERAL (
     WHERE tenant_id = %(tenant_id)s AND seq = wanted.target_seq AND layer = 0
     OFFSET 0
 ) AS p;
+
+-- name: clear
+-- Deletes what a tenant has of volumes and dated postings.
+WITH tails AS (
+    DELETE FROM ledgerx.dated_tails WHERE tenant_id = %(tenant_id)s
+), marks AS (
+    DELETE FROM ledgerx.dated_marks WHERE tenant_id = %(tenant_id)s
+), versions AS (
+    DELETE FROM ledgerx.dated_versions WHERE tenant_id = %(tenant_id)s
+), blocks AS (
+    DELETE FROM ledgerx.dated_blocks WHERE tenant_id = %(tenant_id)s
+)
+DELETE FROM ledgerx.daily_volumes WHERE tenant_id = %(tenant_id)s;

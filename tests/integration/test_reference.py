@@ -1,0 +1,145 @@
+"""The examples and errors of the OpenAPI document are what a real server answers."""
+
+import asyncio
+import difflib
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import psycopg
+import pytest
+from psycopg import sql
+
+from ledgerx.audit import SYSTEM
+from ledgerx.database import connect
+from ledgerx.deciding.assets import MAX_ASSETS
+from ledgerx.deciding.categories import MAX_CATEGORIES
+from ledgerx.emails import parse_email
+from ledgerx.passwords import Passwords
+from ledgerx.roles import SCOPES, Role
+from ledgerx.tenancy import Scope, allow_registration, create_client, create_tenant
+from ledgerx.users import create_user
+from ledgerx_api.reference.examples import FILE, encode
+from ledgerx_cli.embedded.postgres import Postgres
+from ledgerx_cli.roles import Database
+from tests.documented import documented
+from tests.integration.api_process import ApiProcess
+from tests.integration.conftest import fresh_database
+from tests.integration.people import PASSWORD
+from tests.integration.reference import probes, scenario
+from tests.integration.reference.recorder import Recorder, request
+from tests.integration.reference.scenario import Cast
+
+RECORD = Path(__file__).parents[2] / "api" / "ledgerx_api" / "reference" / FILE
+
+
+async def new_cast(database: Database) -> Cast:
+    passwords = Passwords()
+    password_hash = await passwords.hash(PASSWORD)
+    passwords.close()
+    async with await connect(database.owner_url, application_name="test") as connection:
+        tenant_id = await create_tenant(connection, scenario.TENANT)
+        await allow_registration(connection, tenant_id, allowed=True)
+        client = await create_client(connection, tenant_id, "backend", SCOPES[Role.OPERATOR])
+        owner = await create_user(
+            connection,
+            tenant_id,
+            email=parse_email(scenario.OWNER_EMAIL),
+            role=Role.OWNER,
+            name="Ada",
+            password_hash=password_hash,
+            scopes=frozenset({Scope.ADMIN}),
+            author=SYSTEM,
+        )
+        other_id = await create_tenant(connection, "other")
+    return Cast(tenant_id, other_id, owner.id, client)
+
+
+@contextmanager
+def running(database: Database, directory: Path, **settings: str) -> Iterator[ApiProcess]:
+    api = ApiProcess(database, directory, **settings)
+    api.start()
+    try:
+        yield api
+    finally:
+        api.send(signal.SIGKILL)
+        api.wait()
+
+
+def cut_off(database: Database) -> None:
+    """Let nobody connect to it any more."""
+    name = psycopg.conninfo.conninfo_to_dict(database.admin_url)["dbname"]
+    other = psycopg.conninfo.make_conninfo(database.admin_url, dbname="postgres")
+    with psycopg.connect(other, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(str(name))))
+        connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+
+def project(database: Database) -> None:
+    """Put a projection where the streams would have brought it: to the head."""
+    with psycopg.connect(database.admin_url) as connection:
+        connection.execute(
+            "INSERT INTO ledgerx.projections (tenant_id, projection, seq, hash) "
+            "SELECT tenant_id, 'balances', seq, hash FROM ledgerx.heads WHERE seq > 0"
+        )
+
+
+async def fill_registries(database: Database, recorder: Recorder, cast: Cast) -> None:
+    """Record what is answered to a tenant that has as many assets and categories as it may have."""
+    with psycopg.connect(database.admin_url) as connection:
+        most = {"assets": MAX_ASSETS, "categories": MAX_CATEGORIES, "tenant": cast.other_id}
+        connection.execute(
+            "UPDATE ledgerx.heads SET assets = %(assets)s, categories = %(categories)s WHERE tenant_id = %(tenant)s",
+            most,
+        )
+    for path, body in (("assets", {"code": "ONE", "scale": 0}), ("categories", {"code": "one"})):
+        asked = request("POST", f"/v1/{path}", body, principal=cast.others_owner)
+        await recorder.refused(f"too_many_{path}", asked)
+
+
+async def forget_events(database: Database, recorder: Recorder, cast: Cast) -> None:
+    """Record what is answered when the beginning of the feed is not kept any more."""
+    with psycopg.connect(database.admin_url) as connection:
+        connection.execute("DELETE FROM ledgerx.outbox WHERE last_seq <= 5")
+    for path in ("/v1/events", "/v1/events/stream"):
+        await recorder.refused("events_expired", request("GET", f"{path}?after=3", principal=cast.service))
+        await recorder.refused("invalid_cursor", request("GET", f"{path}?after=9999", principal=cast.service))
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.mark.timeout(300)
+async def test_the_server_answers_as_recorded(
+    database: Database, postgres_server: Postgres, tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    cast = await new_cast(database)
+    issuers = f"{scenario.ISSUER}, {scenario.UNREACHABLE_ISSUER}"
+    with running(database, tmp_path, OIDC_ISSUERS=issuers, OIDC_NETWORKS="127.0.0.0/8") as api:
+        recorder = Recorder(api, session, documented())
+        await scenario.play(recorder, cast, reach_head=lambda: project(database))
+        await forget_events(database, recorder, cast)
+        await fill_registries(database, recorder, cast)
+        await probes.probe(recorder, api, session, cast)
+        settings = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
+        with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **settings) as scarce:
+            await probes.probe_scarcity(recorder, scarce, session, cast)
+        with fresh_database(postgres_server) as lost, running(lost, tmp_path) as cut:
+            await asyncio.to_thread(cut_off, lost)
+            await probes.probe_outage(recorder, cut, session)
+        await probes.probe_passwords(recorder, api, session, cast)
+
+    recorded = encode(recorder.recorded())
+    if "LEDGERX_RECORD" in os.environ:
+        RECORD.write_bytes(recorded)
+    kept = RECORD.read_bytes()
+    difference = difflib.unified_diff(kept.decode().splitlines(), recorded.decode().splitlines(), "kept", "answered")
+    assert kept == recorded, "\n".join(
+        ["the server answers otherwise than recorded; if that is right, run `make reference`:", *difference]
+    )
