@@ -4,8 +4,9 @@ import asyncio
 import logging
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -125,9 +126,7 @@ async def _run(settings: Settings) -> None:
             dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
             agent = JournalAgent([Projector(projection, pool) for projection in PROJECTIONS], dead_letters, lag)
             app.agent(journal, name="journal")(agent.run)
-            _sign_checkpoints(app, pool, settings)
-            _scrub(app, pool, settings)
-            _take_snapshots(app, pool)
+            _look_after_journals(app, pool, settings)
             async with _expiring_holds(app, settings.engine_database_url):
                 try:
                     await app.start()
@@ -136,49 +135,31 @@ async def _run(settings: Settings) -> None:
                     await app.stop()
 
 
-def _sign_checkpoints(app: faust.App, pool: Pool, settings: Settings) -> None:
-    """Give `app` a timer that signs due checkpoints, where this worker has the keys for it."""
-    if settings.checkpoint_keys is None:
-        return
-    signer = Signer(
-        pool=pool,
-        keyset=read_keyset(settings.checkpoint_keys),
-        platform=settings.checkpoint_origin,
-        interval_s=settings.checkpoint_interval_s,
-    )
+def _look_after_journals(app: faust.App, pool: Pool, settings: Settings) -> None:
+    """Have `app` take snapshots, read stored entries again, and sign checkpoints where this worker has the keys."""
+    _every(app, _SNAPSHOTS_INTERVAL_S, Snapshots(pool).take_due, failed="due snapshots not found")
+    if settings.scrub_entries_per_s:
+        scrubber = Scrubber(pool, entries_per_s=settings.scrub_entries_per_s)
+        _every(app, _SCRUB_INTERVAL_S, scrubber.scrub_due, failed="journals not read again")
+    if settings.checkpoint_keys is not None:
+        signer = Signer(
+            pool=pool,
+            keyset=read_keyset(settings.checkpoint_keys),
+            platform=settings.checkpoint_origin,
+            interval_s=settings.checkpoint_interval_s,
+        )
+        _every(app, _SIGNING_INTERVAL_S, signer.sign_due, failed="due checkpoints not found")
 
-    @app.timer(_SIGNING_INTERVAL_S)  # type: ignore[untyped-decorator]
-    async def sign_checkpoints() -> None:
+
+def _every(app: faust.App, interval_s: float, work: Callable[[], Awaitable[object]], *, failed: str) -> None:
+    """Have `app` do some work at intervals, and say that it `failed` while the database does not answer."""
+
+    @app.timer(interval_s)  # type: ignore[untyped-decorator]
+    async def do() -> None:
         try:
-            await signer.sign_due()
+            await work()
         except psycopg.Error as error:
-            _log.warning("due checkpoints not found", error=str(error).strip())
-
-
-def _scrub(app: faust.App, pool: Pool, settings: Settings) -> None:
-    """Give `app` a timer that reads stored entries again."""
-    if settings.scrub_entries_per_s == 0:
-        return
-    scrubber = Scrubber(pool, entries_per_s=settings.scrub_entries_per_s)
-
-    @app.timer(_SCRUB_INTERVAL_S)  # type: ignore[untyped-decorator]
-    async def scrub() -> None:
-        try:
-            await scrubber.scrub_due()
-        except psycopg.Error as error:
-            _log.warning("journals not read again", error=str(error).strip())
-
-
-def _take_snapshots(app: faust.App, pool: Pool) -> None:
-    """Give `app` a timer that takes due snapshots."""
-    snapshots = Snapshots(pool)
-
-    @app.timer(_SNAPSHOTS_INTERVAL_S)  # type: ignore[untyped-decorator]
-    async def take_snapshots() -> None:
-        try:
-            await snapshots.take_due()
-        except psycopg.Error as error:
-            _log.warning("due snapshots not found", error=str(error).strip())
+            _log.warning(failed, error=str(error).strip())
 
 
 @asynccontextmanager
@@ -189,13 +170,6 @@ async def _expiring_holds(app: faust.App, url: Secret | None) -> AsyncIterator[N
         return
     async with database.pool(url.reveal(), application_name="ledgerx-holds", max_size=_MAX_CONNECTIONS) as pool:
         engine = Engine(pool)
-
-        @app.timer(_EXPIRY_INTERVAL_S)  # type: ignore[untyped-decorator]
-        async def expire_holds() -> None:
-            try:
-                await expire_due(pool, engine)
-            except psycopg.Error as error:
-                _log.warning("due holds not found", error=str(error).strip())
-
+        _every(app, _EXPIRY_INTERVAL_S, partial(expire_due, pool, engine), failed="due holds not found")
         yield
         await engine.drain()

@@ -5,7 +5,7 @@ common, such as errors of tokens, bodies and rate limits, is asked by `probes` w
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -55,13 +55,16 @@ class Cast(msgspec.Struct, frozen=True):
         return Principal(self.tenant_id, f"client:{self.credentials.client_id}", scopes)
 
 
-async def play(recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None]) -> None:
-    """Record all of it; `reach_head` brings the projections to the head of the journal."""
+async def play(
+    recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None], sign_head: Callable[[], Awaitable[None]]
+) -> None:
+    """Record all of it; `reach_head` brings the projections to the head of the journal, `sign_head` signs it."""
     await services(recorder, cast)
     await log_in(recorder, cast)
     await issuers(recorder, cast)
     await accounts(recorder, cast)
     await transactions(recorder, cast)
+    await sign_head()
     await holds(recorder, cast)
     await reversals(recorder, cast)
     await batches(recorder, cast)
@@ -71,6 +74,7 @@ async def play(recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None]
     await categories(recorder, cast)
     await settings(recorder, cast)
     reach_head()
+    await integrity(recorder, cast, sign_head)
     await events(recorder, cast)
     await people(recorder, cast)
     await passwords(recorder, cast)
@@ -345,6 +349,23 @@ async def reads(recorder: Recorder, cast: Cast) -> None:
     await recorder.refused("invalid_field", get("/v1/balance"))
     await recorder.refused("not_found", get("/v1/balance?account=nobody"))
     await recorder.refused("invalid_cursor", get("/v1/accounts?cursor=nonsense"))
+
+
+async def integrity(recorder: Recorder, cast: Cast, sign_head: Callable[[], Awaitable[None]]) -> None:
+    """Checkpoints, what is proved by them, and balances as they were captured."""
+    get = partial(request, "GET", principal=cast.service)
+    [older] = (await recorder.done(get("/v1/checkpoints")))["items"]
+    last = (await recorder.done(post(cast, "cashback", "1.00", "bank", "users:2:wallet")))["id"]
+    await recorder.refused("not_checkpointed", get(f"/v1/transactions/{last}/proof"))
+    await sign_head()
+    await recorder.show("The latest checkpoint", get("/v1/checkpoints?limit=1"))
+    await recorder.show("Its note alone", get("/v1/checkpoints", headers={"Accept": "text/plain"}))
+    await recorder.show("The proof of a transaction", get(f"/v1/transactions/{DEPOSIT}/proof"))
+    await recorder.show("What an older one begins with", get(f"/v1/checkpoints/proof?from={older['size']}&to={last}"))
+    await recorder.refused("invalid_field", get(f"/v1/checkpoints/proof?from={last}&to={older['size']}"))
+    await recorder.refused("not_found", get(f"/v1/checkpoints/proof?from=1&to={last}"))
+    await recorder.refused("not_found", get(f"/v1/transactions/{DEPOSIT}/proof?checkpoint=1"))
+    await recorder.show("Its balances as they were captured", get("/v1/accounts/users:1:wallet/snapshots"))
 
 
 async def closing(recorder: Recorder, cast: Cast) -> None:
