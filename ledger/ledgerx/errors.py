@@ -292,6 +292,13 @@ class WebhookDisabled(Conflict):
     title = "Webhook is disabled"
 
 
+class NotCheckpointed(Conflict):
+    """409: no signed checkpoint covers the entry yet; the next one does, within seconds."""
+
+    code = "not_checkpointed"
+    title = "Not in a checkpoint yet"
+
+
 class EventsExpired(LedgerError):
     """410: the events after the cursor are not kept any more; `oldest` is the first cursor that still works."""
 

@@ -26,6 +26,7 @@ class DataDirectory:
         self.exports = self.root / "exports"
         self.keys = self.root / "keys.json"
         self.sealing_keys = self.root / "sealing-keys.json"
+        self.checkpoint_keys = self.root / "checkpoint-keys.json"
         self.secrets = self.root / "secrets.json"
         self.demo = self.root / "demo.json"
         self.demo_netrc = self.root / "demo.netrc"

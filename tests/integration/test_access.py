@@ -200,6 +200,7 @@ MEMBER_ASKS: dict[str, Callable[[Thing], tuple[str, Any]]] = {
     "getBalance": lambda thing: (f"/v1/accounts/{thing.code}/balance", None),
     "listAccountPostings": lambda thing: (f"/v1/accounts/{thing.code}/postings", None),
     "getStatement": lambda thing: (f"/v1/accounts/{thing.code}/statement{QUERIES['getStatement']}", None),
+    "listSnapshots": lambda thing: (f"/v1/accounts/{thing.code}/snapshots", None),
     "getAggregateBalance": lambda thing: (f"/v1/balance?account={thing.code}", None),
     "getSummary": lambda thing: (f"/v1/summary?{_PERIOD}&account={thing.code}", None),
     "listTransactions": lambda thing: (f"/v1/transactions?account={thing.code}", None),

@@ -6,7 +6,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
 import psycopg
@@ -19,6 +21,7 @@ from ledgerx.deciding.assets import MAX_ASSETS
 from ledgerx.deciding.categories import MAX_CATEGORIES
 from ledgerx.emails import parse_email
 from ledgerx.export_files import MAX_FILE_BYTES, ExportFiles
+from ledgerx.keys import Keyset, write_new_keyset
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import Scope, allow_registration, create_client, create_tenant
@@ -27,6 +30,8 @@ from ledgerx_api.reference.examples import FILE, encode
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.roles import Database
 from ledgerx_streams.exports.worker import ExportWorker
+from ledgerx_streams.projections.checkpoints import CHECKPOINTS
+from ledgerx_streams.signing import Signer
 from tests.documented import documented
 from tests.integration.api_process import ApiProcess
 from tests.integration.conftest import fresh_database
@@ -34,6 +39,7 @@ from tests.integration.people import PASSWORD
 from tests.integration.reference import probes, scenario
 from tests.integration.reference.recorder import Recorder, request
 from tests.integration.reference.scenario import Cast
+from tests.integration.streaming import stream
 
 RECORD = Path(__file__).parents[2] / "api" / "ledgerx_api" / "reference" / FILE
 
@@ -87,6 +93,24 @@ def project(database: Database) -> None:
             "INSERT INTO ledgerx.projections (tenant_id, projection, seq, hash) "
             "SELECT tenant_id, 'balances', seq, hash FROM ledgerx.heads WHERE seq > 0"
         )
+        taken = {"taken_at": "2026-01-05T09:00:00Z", "code": "users:1:wallet", "seq": scenario.DEPOSIT}
+        connection.execute(
+            "INSERT INTO ledgerx.snapshots SELECT tenant_id, %(seq)s, %(taken_at)s FROM ledgerx.heads WHERE seq > 0",
+            taken,
+        )
+        connection.execute(
+            "INSERT INTO ledgerx.snapshot_balances "
+            "SELECT tenant_id, account_id, %(seq)s, -10000, 0, 0 FROM ledgerx.accounts WHERE code = %(code)s",
+            taken,
+        )
+
+
+async def sign(database: Database, tenant_id: UUID, keyset: Keyset) -> None:
+    """Sign the head of a journal, as the streams would."""
+    await stream(database, tenant_id, CHECKPOINTS)
+    async with pool(database.streams_url, application_name="test", max_size=1) as connections:
+        signer = Signer(pool=connections, keyset=keyset, platform="ledger.example.com", interval_s=0)
+        await signer.sign_due()
 
 
 async def write_exports(database: Database, api: ApiProcess) -> None:
@@ -158,6 +182,7 @@ async def test_the_server_answers_as_recorded(
             reach_head=lambda: project(database),
             write_exports=lambda: write_exports(database, api),
             give_up=lambda webhook: give_up(database, cast, webhook),
+            sign_head=partial(sign, database, cast.tenant_id, write_new_keyset(tmp_path / "checkpoint-keys.json")),
         )
         await forget_events(database, recorder, cast)
         await fill_registries(database, recorder, cast)

@@ -191,7 +191,14 @@ def repeatable(text: str) -> str:
         (r'(?<="x":")[\w-]{43}(?=")', lambda n: _text("key", n)),
         (r'(?<="kid":")[0-9a-f]{16}(?=")', lambda n: _hex("kid", n)[:16]),
         (r"(?<=[0-9a-f]{12}\.)[0-9a-f]{12}\b", lambda n: _hex("client", n)[:12]),
-        (r'(?<=")[\w+/]{43}=(?=\\?")', lambda n: base64.b64encode(bytes.fromhex(_hex("hash", n))).decode()),
+        (r"(?<= )[\w+/]{91}=(?=\\n)", lambda n: base64.b64encode(_bytes("signature", n, 68)).decode()),
+        (
+            r"(?<=\+)[0-9a-f]{8}\+[\w+/]{44}(?=\")",
+            lambda n: f"{_hex('id', n)[:8]}+{base64.b64encode(_bytes('verifier', n, 33)).decode()}",
+        ),
+        (r"\b1[789]\d{14}\b", lambda n: f"{1_767_600_000_000_000 + n * 1_000_000}"),
+        (r'(?<=\\")[\w+/]{22}==(?=\\")', lambda n: base64.b64encode(_bytes("fingerprint", n, 16)).decode()),
+        (r'(?<=["n ])[\w+/]{43}=(?=\\?["n])', lambda n: base64.b64encode(bytes.fromhex(_hex("hash", n))).decode()),
         (r'(?<="sha256":")[0-9a-f]{64}(?=")', lambda n: _hex("file", n)),
         (r'(?<="link":")[\w-]{96}(?=")', _link),
         (r'/v1/downloads/[\w-]{96}","expires_at":"[^"]+', lambda n: f'{_downloads(n)}","expires_at":"{_LINKED_UNTIL}'),
@@ -234,4 +241,9 @@ def _hex(kind: str, number: int) -> str:
 
 
 def _text(kind: str, number: int) -> str:
-    return base64.urlsafe_b64encode(bytes.fromhex(_hex(kind, number))).decode().rstrip("=")
+    return base64.urlsafe_b64encode(_bytes(kind, number, 32)).decode().rstrip("=")
+
+
+def _bytes(kind: str, number: int, length: int) -> bytes:
+    """As many bytes that are always the same."""
+    return (bytes.fromhex(_hex(kind, number)) * 3)[:length]

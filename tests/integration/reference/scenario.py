@@ -61,19 +61,21 @@ async def play(
     cast: Cast,
     *,
     reach_head: Callable[[], None],
+    sign_head: Callable[[], Awaitable[None]],
     give_up: Callable[[str], None],
     write_exports: Callable[[], Awaitable[None]],
 ) -> None:
     """Record all of it.
 
-    `reach_head` brings the projections to the head of the journal, `give_up` lets an event for a webhook be dead,
-    `write_exports` writes the files that were asked for.
+    `reach_head` brings the projections to the head of the journal, `sign_head` signs it, `give_up` lets an event for a
+    webhook be dead, `write_exports` writes the files that were asked for.
     """
     await services(recorder, cast)
     await log_in(recorder, cast)
     await issuers(recorder, cast)
     await accounts(recorder, cast)
     await transactions(recorder, cast)
+    await sign_head()
     await holds(recorder, cast)
     await reversals(recorder, cast)
     await batches(recorder, cast)
@@ -82,7 +84,10 @@ async def play(
     await assets(recorder, cast)
     await categories(recorder, cast)
     await settings(recorder, cast)
+    await integrity(recorder, cast, sign_head)
     reach_head()
+    captured = request("GET", "/v1/accounts/users:1:wallet/snapshots", principal=cast.service)
+    await recorder.show("Its balances as they were captured", captured)
     await events(recorder, cast)
     await webhooks(recorder, cast, give_up)
     await exports(recorder, cast, write_exports)
@@ -359,6 +364,24 @@ async def reads(recorder: Recorder, cast: Cast) -> None:
     await recorder.refused("invalid_field", get("/v1/balance"))
     await recorder.refused("not_found", get("/v1/balance?account=nobody"))
     await recorder.refused("invalid_cursor", get("/v1/accounts?cursor=nonsense"))
+
+
+async def integrity(recorder: Recorder, cast: Cast, sign_head: Callable[[], Awaitable[None]]) -> None:
+    """Checkpoints, and what is proved by them."""
+    get = partial(request, "GET", principal=cast.service)
+    [older] = (await recorder.done(get("/v1/checkpoints")))["items"]
+    last = (await recorder.done(post(cast, "cashback", "1.00", "bank", "users:2:wallet")))["id"]
+    await recorder.refused("not_checkpointed", get(f"/v1/transactions/{last}/proof"))
+    await sign_head()
+    await recorder.show("The latest checkpoint", get("/v1/checkpoints?limit=1"))
+    note = partial(request, "GET", "/v1/checkpoints", headers={"Accept": "text/plain"})
+    await recorder.show("Its note alone", note(principal=cast.service))
+    await recorder.refused("not_found", note(principal=cast.others_owner))
+    await recorder.show("The proof of a transaction", get(f"/v1/transactions/{DEPOSIT}/proof"))
+    await recorder.show("What an older one begins with", get(f"/v1/checkpoints/proof?from={older['size']}&to={last}"))
+    await recorder.refused("invalid_field", get(f"/v1/checkpoints/proof?from={last}&to={older['size']}"))
+    await recorder.refused("not_found", get(f"/v1/checkpoints/proof?from=1&to={last}"))
+    await recorder.refused("not_found", get(f"/v1/transactions/{DEPOSIT}/proof?checkpoint=1"))
 
 
 async def closing(recorder: Recorder, cast: Cast) -> None:
