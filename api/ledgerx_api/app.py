@@ -22,8 +22,10 @@ from litestar.types import Scope
 
 from ledgerx import __version__, database
 from ledgerx.database import Pool
+from ledgerx.download_links import DownloadLinks
 from ledgerx.engine import Engine
 from ledgerx.errors import ConfigurationError, LedgerError
+from ledgerx.export_files import ExportFiles
 from ledgerx.feed import read_head_seqs
 from ledgerx.keys import Keyset, read_keyset
 from ledgerx.lifecycle import TenantChange, read_changes
@@ -34,6 +36,7 @@ from ledgerx.sealing import read_sealing_keys
 from ledgerx.trust import Trust, read_trust
 from ledgerx.webhooks import networks
 from ledgerx_api import access, addresses, metrics, problems, tracing
+from ledgerx_api.downloads import Downloads
 from ledgerx_api.event_streams import EventStreams
 from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.issuers import FETCH_TIMEOUT_S, Issuer
@@ -52,11 +55,14 @@ from ledgerx_api.routes import (
     balances,
     batches,
     categories,
+    checkpoints,
     clients,
     events,
+    exports,
     health,
     issuer,
     login,
+    snapshots,
     statements,
     summaries,
     tenant_settings,
@@ -87,6 +93,7 @@ _TAGS = {
     "categories": "What transactions may be labelled with, where a tenant wants to be sure of it.",
     "clients": "Services that may call this API, and their secrets.",
     "events": "The journal as a feed.",
+    "exports": "Files of transactions, postings and balances, true at one entry of the journal.",
     "integrity": "Where the journal stands, and how far the projections are.",
     "settings": "What a tenant may choose.",
     "transactions": "Money that moves: posts, holds and what becomes of them, reversals, batches.",
@@ -96,7 +103,7 @@ _TAGS = {
 
 
 def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
-    """The application. Raises `ConfigurationError` when the keys cannot be read; `keyset` may be given.
+    """The application. Raises `ConfigurationError` when the keys or a storage cannot be used; `keyset` may be given.
 
     `state.streams` are the streams to close before its server waits for the end of all requests.
     """
@@ -123,6 +130,8 @@ def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
 
     watch = HeadWatch(partial(read_head_seqs, pool))
     streams = EventStreams(pool, watch, max_streams=settings.event_streams)
+    files = None if settings.exports_url is None else ExportFiles(settings.exports_url)
+    downloads = Downloads(files, DownloadLinks(keyset), ttl_s=settings.exports_link_ttl_s)
     partitions_made = asyncio.Event()
 
     @asynccontextmanager
@@ -153,6 +162,7 @@ def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
             *accounts.routes(pool),
             *balances.routes(pool),
             *statements.routes(pool),
+            *snapshots.routes(pool),
             *summaries.routes(pool),
             *account_changes.routes(pool, engine),
             *assets.routes(pool, engine),
@@ -176,6 +186,8 @@ def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
             *transactions.routes(pool, engine),
             *batches.routes(engine, limiter),
             *events.routes(pool, streams, tokens, outside, tenants),
+            *exports.routes(pool, downloads, tenants, max_bytes=settings.exports_tenant_bytes, address_of=address_of),
+            *checkpoints.routes(pool),
             *health.routes(pool, partitions_made, tenants.known),
             _swagger_assets(),
         ],

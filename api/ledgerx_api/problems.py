@@ -18,6 +18,7 @@ from ledgerx.errors import (
     LedgerError,
     Malformed,
     NotFound,
+    RangeNotSatisfiable,
     RateLimited,
     TooLarge,
     Unauthenticated,
@@ -66,6 +67,7 @@ PROBLEMS = {
         412: "It has changed since.",
         413: "The body is too large.",
         415: "The body is of another media type.",
+        416: "The file has no such range of bytes.",
         422: "The request breaks a rule; `code` says which.",
         429: "A rate limit is used up: come again after `Retry-After` seconds.",
         503: "Not now: retry with the same key after `Retry-After` seconds.",
@@ -94,6 +96,8 @@ def answer(_request: Request[Any, Any, Any], error: LedgerError) -> Response[byt
         headers["WWW-Authenticate"] = f'Bearer realm="ledgerx"{wrong_token}'
     if isinstance(error, RateLimited | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.extra['size_bytes']}"
     body = msgspec.json.encode(problem_of(error))
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=headers)
 

@@ -31,13 +31,31 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     consistent: bool
 
 
-class Integrity(msgspec.Struct, frozen=True, kw_only=True):
-    """The journal's last entry, the hash of all of it (base64), and what the projections have reached."""
+class IntegrityFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something wrong with the journal or with what is kept beside it; `sequence` is null where it is of no entry.
 
+    It stays until the operator of the platform clears it; `seen_at` is when it was last found so.
+    """
+
+    sequence: int | None
+    what: str
+    found_by: str
+    found_at: datetime
+    seen_at: datetime
+
+
+class Integrity(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal's last entry, the hash of all of it (base64), and what the projections have reached.
+
+    `healthy` is whether nothing is known to be wrong; `finding` is what was found first.
+    """
+
+    healthy: bool
     sequence: int
     hash: bytes
     recorded_at: datetime
     projections: list[Projection]
+    finding: IntegrityFinding | None
 
 
 def event_page(tenant_id: UUID, after: int, page: FeedPage) -> EventPage:
@@ -48,7 +66,9 @@ def event_page(tenant_id: UUID, after: int, page: FeedPage) -> EventPage:
 
 def integrity(now: IntegrityNow) -> Integrity:
     """A journal's integrity as the API shows it."""
+    found = now.finding
     return Integrity(
+        healthy=now.healthy,
         sequence=now.seq,
         hash=now.hash,
         recorded_at=now.recorded_at,
@@ -62,4 +82,13 @@ def integrity(now: IntegrityNow) -> Integrity:
             )
             for one in now.projections
         ],
+        finding=None
+        if found is None
+        else IntegrityFinding(
+            sequence=found.seq,
+            what=found.what,
+            found_by=found.found_by,
+            found_at=found.found_at,
+            seen_at=found.seen_at,
+        ),
     )

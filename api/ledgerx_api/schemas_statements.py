@@ -1,12 +1,11 @@
 """Statements as JSON and as CSV."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 import msgspec
 
+from ledgerx import csv_cells
 from ledgerx.money import from_minor
 from ledgerx.reading import AccountLine
 from ledgerx.state import Balance as BalanceNow
@@ -30,8 +29,6 @@ _COLUMNS = (
     "pending_out",
     "available",
 )
-# A cell that begins so is a formula to spreadsheets (OWASP, CSV injection); an apostrophe makes it text.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +72,10 @@ async def csv_rows(found: StatementFound, pages: AsyncIterator[Sequence[AccountL
 
     One that lacks its closing balance was cut off.
     """
-    yield _csv([_COLUMNS, _balance_row("opening", found.opening, found.scale)])
+    yield csv_cells.lines([_COLUMNS, _balance_row("opening", found.opening, found.scale)])
     async for lines in pages:
-        yield _csv(_line_row(line, found.scale) for line in lines)
-    yield _csv([_balance_row("closing", found.closing, found.scale)])
+        yield csv_cells.lines(_line_row(line, found.scale) for line in lines)
+    yield csv_cells.lines([_balance_row("closing", found.closing, found.scale)])
 
 
 def _balance_row(kind: str, now: BalanceNow, scale: int) -> Sequence[str]:
@@ -90,25 +87,11 @@ def _line_row(line: AccountLine, scale: int) -> Sequence[str]:
     return (
         str(line.seq),
         line.kind,
-        _moment(line.effective_at or line.recorded_at),
-        _moment(line.recorded_at),
-        *(_text(one) for one in (line.reference, line.category, line.description)),
+        csv_cells.moment(line.effective_at or line.recorded_at),
+        csv_cells.moment(line.recorded_at),
+        *(csv_cells.text(one) or "" for one in (line.reference, line.category, line.description)),
         line.layer.name.lower(),
         amount if line.amount > 0 else "",
         amount if line.amount < 0 else "",
         *shown_amounts(line.running, scale).values(),
     )
-
-
-def _moment(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _text(text: str | None) -> str:
-    return f"'{text}" if text is not None and text.startswith(_FORMULA) else text or ""
-
-
-def _csv(rows: Iterable[Sequence[str]]) -> bytes:
-    file = io.StringIO()
-    csv.writer(file).writerows(rows)
-    return file.getvalue().encode()

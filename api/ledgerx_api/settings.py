@@ -17,8 +17,11 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     an access token in seconds, `refresh_token_ttl_s` that of a log-in; who logs in may leave out the tenant if it is
     `default_tenant`; `database_connections` bounds the pool, and so the batches in flight. Rate limits are costs in a
     window of `rate_limit_window_s` seconds. Of the limits and of `max_accounts`, 0 is none.
-    `event_streams` bounds the streams that are open at the same time. Tenants may trust the `oidc_issuers`, whose
-    addresses may also be in the `oidc_networks`. Webhooks are made where there are `sealing_keys`, a file of
+    `event_streams` bounds the streams that are open at the same time. `exports_url` is the storage that the streams
+    write files of exports to; without it nobody can ask for one. Links to them are good for `exports_link_ttl_s`, and a
+    tenant whose files take `exports_tenant_bytes` has to give some up first. Tenants may trust the
+    `oidc_issuers`, whose addresses may also be in the `oidc_networks`.
+    Webhooks are made where there are `sealing_keys`, a file of
     `ledgerx.sealing`, and at addresses that are not public with `webhooks_allow_private`.
     """
 
@@ -41,6 +44,9 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_address: Count = 600
     trusted_proxies: str | None = None
     event_streams: int = 100
+    exports_url: str | None = None
+    exports_link_ttl_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 900
+    exports_tenant_bytes: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024**3
     oidc_issuers: str | None = None
     oidc_networks: str | None = None
     sealing_keys: Path | None = None

@@ -35,6 +35,9 @@ class Act(StrEnum):
     CLIENT_DELETED = "client_deleted"
     CLIENT_SECRET_ADDED = "client_secret_added"  # noqa: S105 - a name
     CLIENT_SECRET_DELETED = "client_secret_deleted"  # noqa: S105 - a name
+    EXPORT_REQUESTED = "export_requested"
+    EXPORT_ENDED = "export_ended"
+    EXPORT_DOWNLOADED = "export_downloaded"
     ISSUER_TRUSTED = "issuer_trusted"
     ISSUER_REMOVED = "issuer_removed"
     WEBHOOK_CREATED = "webhook_created"

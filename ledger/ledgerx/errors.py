@@ -264,6 +264,20 @@ class LastOwner(Conflict):
     title = "Last owner"
 
 
+class ExportNotDone(Conflict):
+    """409: the export has no file, or none yet; `export_status` says how it stands."""
+
+    code = "export_not_done"
+    title = "Export is not done"
+
+
+class TooManyExports(Conflict):
+    """409: the tenant has as many exports waiting, or as many bytes in files, as it may have; delete one."""
+
+    code = "too_many_exports"
+    title = "Too many exports"
+
+
 class IssuerTaken(Conflict):
     """409: another tenant of the platform has this audience of the issuer."""
 
@@ -285,12 +299,27 @@ class WebhookDisabled(Conflict):
     title = "Webhook is disabled"
 
 
+class NotCheckpointed(Conflict):
+    """409: no signed checkpoint covers the entry yet; the next one does, within seconds."""
+
+    code = "not_checkpointed"
+    title = "Not in a checkpoint yet"
+
+
 class EventsExpired(LedgerError):
     """410: the events after the cursor are not kept any more; `oldest` is the first cursor that still works."""
 
     code = "events_expired"
     status = 410
     title = "Events expired"
+
+
+class ExportExpired(LedgerError):
+    """410: the file of the export is not kept any more; ask for the export again."""
+
+    code = "export_expired"
+    status = 410
+    title = "Export expired"
 
 
 class PreconditionFailed(LedgerError):
@@ -307,6 +336,14 @@ class TooLarge(LedgerError):
     code = "too_large"
     status = 413
     title = "Request body too large"
+
+
+class RangeNotSatisfiable(LedgerError):
+    """416: the file has no such range of bytes; `Content-Range` says how long it is."""
+
+    code = "range_not_satisfiable"
+    status = 416
+    title = "No such range"
 
 
 class UnsupportedMediaType(LedgerError):
@@ -483,6 +520,13 @@ class TooManyStreams(Unavailable):
 
     code = "too_many_streams"
     title = "Too many streams"
+
+
+class ExportsOff(Unavailable):
+    """503: this platform has no place for files of exports."""
+
+    code = "exports_off"
+    title = "No exports here"
 
 
 class IssuerUnavailable(Unavailable):

@@ -1,7 +1,8 @@
-"""Signing keys of access tokens: Ed25519, with a previous and a next key beside the current one.
+"""Signing keys: Ed25519, with a previous and a next key beside the current one.
 
-The keyset is one JSON file of JWKs (RFC 8037), readable by the API only. Tokens are signed with `current`; all three
-are published and accepted, so that a rotation never meets a verifier that lacks the key.
+A keyset is one JSON file of JWKs (RFC 8037). That of access tokens is readable by the API only: they are signed with
+`current`, and all three are published and accepted, so that a rotation never meets a verifier that lacks the key. That
+of checkpoints is another one, for who signs those must not be able to sign tokens.
 """
 
 import os
@@ -40,10 +41,12 @@ class Keyset(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def signing_key(self) -> Ed25519PrivateKey:
         """The private half of `current`."""
-        key = OKPAlgorithm.from_jwk(msgspec.to_builtins(self.current))
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ConfigurationError("the keyset's current key is not an Ed25519 private key")
-        return key
+        return _private(self.current)
+
+    @cached_property
+    def private_keys(self) -> list[Ed25519PrivateKey]:
+        """The private half of `current`, and that of `previous` where there is one."""
+        return [_private(key) for key in (self.current, self.previous) if key is not None]
 
     @cached_property
     def public_keys(self) -> dict[str, Ed25519PublicKey]:
@@ -96,6 +99,13 @@ def read_keyset(path: Path) -> Keyset:
         raise ConfigurationError(f"cannot read the keyset {path}: {error.strerror}") from None
     except msgspec.DecodeError:
         raise ConfigurationError(f"{path} is not a keyset") from None
+
+
+def _private(jwk: PrivateJwk) -> Ed25519PrivateKey:
+    key = OKPAlgorithm.from_jwk(msgspec.to_builtins(jwk))
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigurationError("the keyset has a key that is not an Ed25519 private key")
+    return key
 
 
 def _generate() -> PrivateJwk:

@@ -89,6 +89,11 @@ def root_hash(leaves: Iterable[bytes]) -> bytes:
     return tree.root()
 
 
+def root_of(size: int, nodes: Nodes) -> bytes:
+    """The hash of the tree of the first `size` leaves."""
+    return _hash(0, size, nodes)
+
+
 def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
     """The path that proves the leaf `index` (from 0) to be in the tree of `size` leaves (RFC 6962, 2.1.1).
 

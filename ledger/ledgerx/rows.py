@@ -28,6 +28,8 @@ _queries = Queries("ledgerx", "sql/reading.sql")
 _encode = msgspec.json.Encoder().encode
 
 Row = Sequence[Any]
+# Comes after every entry.
+LATEST = 2**63 - 1
 # Subject, key, value, and the number of the transaction or the account.
 Term = tuple[str, str, str, int]
 ACCOUNT_TERM = "account"
@@ -149,11 +151,16 @@ async def read_entries(
 
 
 async def read_amended(
-    connection: Connection, tenant_id: UUID, seqs: Sequence[int], *, owner: str | None = None
+    connection: Connection,
+    tenant_id: UUID,
+    seqs: Sequence[int],
+    *,
+    owner: str | None = None,
+    known: int = LATEST,
 ) -> list[Entry]:
-    """Like `read_entries`, with the annotations that the latest amendment of each left."""
+    """Like `read_entries`, with the annotations that the latest amendment of each left, up to the entry `known`."""
     amended_cursor = await connection.execute(
-        _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs)}, binary=True
+        _queries.amendments, {"tenant_id": tenant_id, "seqs": list(seqs), "known": known}, binary=True
     )
     entries = await read_entries(connection, tenant_id, seqs, owner=owner)
     amended = {row[0]: row[1:] for row in await amended_cursor.fetchall()}

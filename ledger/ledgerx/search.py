@@ -87,19 +87,7 @@ async def find_transactions(
     """
     ranges = _ranges(filters)
     members = wanted_members(filters.metadata) if filters.metadata is not None else []
-    conditions = {
-        "lows": None if ranges is None else [one.low for one in ranges],
-        "highs": None if ranges is None else [one.high for one in ranges],
-        "owner": confined_to,
-        "kind": filters.kind,
-        "reference": filters.reference,
-        "category": filters.category,
-        "metadata": filters.metadata,
-        "effective_from": filters.effective_from,
-        "effective_to": filters.effective_to,
-        "amount_from": filters.amount_from,
-        "amount_to": filters.amount_to,
-    }
+    conditions = _conditions(filters, ranges) | {"known": rows.LATEST, "owner": confined_to}
     fitting: list[int] = []
     # Of one moment: an amendment must not come between the filters and what is shown.
     async with pool.connection() as connection, tenant_scope(connection, tenant_id, snapshot=True):
@@ -125,6 +113,50 @@ async def find_transactions(
     if len(fitting) > limit:
         return Found(entries[::-1], fitting[limit - 1])
     return Found(entries[::-1], before if more else None)
+
+
+class Scan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to go through all transactions that fit filters as they are at an entry, from the oldest to the newest.
+
+    They lie after the entry `after` and up to the entry `upto`.
+    """
+
+    after: int
+    upto: int
+    drivers: Sequence[tuple[Any, dict[str, Any]]]
+    conditions: Mapping[str, Any] | None
+
+
+async def plan_scan(connection: Connection, tenant_id: UUID, filters: TransactionFilters, *, known: int) -> Scan:
+    """The scan of what fits `filters` at the entry `known`. `connection` stands in the tenant's scope.
+
+    Raises `InvalidField` for metadata that cannot be searched for.
+    """
+    ranges = _ranges(filters)
+    members = wanted_members(filters.metadata) if filters.metadata is not None else []
+    search = _Search(connection, tenant_id)
+    after, before = await search.bounds(filters, known + 1)
+    return Scan(
+        after=after,
+        upto=before - 1,
+        drivers=await search.drivers(filters, ranges, members),
+        conditions=None
+        if filters == TransactionFilters()
+        else _conditions(filters, ranges) | {"known": known, "owner": None},
+    )
+
+
+async def scan_between(connection: Connection, tenant_id: UUID, scan: Scan, *, after: int, upto: int) -> list[int]:
+    """The entries of a scan after one and up to another, rising; without filters also those that are no transactions.
+
+    `connection` stands in the tenant's scope.
+    """
+    search = _Search(connection, tenant_id)
+    seqs = await search.look(scan.drivers, before=upto + 1, after=after, limit=upto - after)
+    if seqs and scan.conditions is not None:
+        parameters = {**scan.conditions, "seqs": seqs, "limit": len(seqs)}
+        seqs = await search.column(_queries.fitting_transactions, parameters)
+    return seqs[::-1]
 
 
 async def find_accounts(
@@ -236,6 +268,21 @@ class _Search:
         found = [await self.column(query, {**parameters, **page}) for query, parameters in drivers]
         full = page["limit"]
         return min(found, key=lambda seqs: (len(seqs) == full, seqs[-1] if len(seqs) == full else len(seqs)))
+
+
+def _conditions(filters: TransactionFilters, ranges: Sequence[CodeRange] | None) -> dict[str, Any]:
+    return {
+        "lows": None if ranges is None else [one.low for one in ranges],
+        "highs": None if ranges is None else [one.high for one in ranges],
+        "kind": filters.kind,
+        "reference": filters.reference,
+        "category": filters.category,
+        "metadata": filters.metadata,
+        "effective_from": filters.effective_from,
+        "effective_to": filters.effective_to,
+        "amount_from": filters.amount_from,
+        "amount_to": filters.amount_to,
+    }
 
 
 def _ranges(filters: TransactionFilters) -> Sequence[CodeRange] | None:

@@ -90,6 +90,7 @@ async def create_tenant(connection: Connection, name: str, *, time_zone: str = "
                 {"tenant_id": tenant_id, "name": name, "owner": owner, "time_zone": time_zone},
             )
             await connection.execute(_queries.insert_head, {"tenant_id": tenant_id, "hash": genesis(tenant_id)})
+            await connection.execute(_queries.insert_schedule, {"tenant_id": tenant_id})
     except UniqueViolation:
         raise Conflict(f'there is a tenant named "{name}" already') from None
     except InvalidParameterValue:

@@ -1,11 +1,11 @@
 """Verification: reads a tenant's whole journal and recomputes everything that can be recomputed from it.
 
-The chain, the numbering, the zero sums, the guarded sums, the registries, the search terms, and the streams'
-projections at the entry that each has reached. Nothing is trusted but the entries and postings themselves, and those
-only as far as their chain holds.
+The chain, the numbering, the zero sums, the guarded sums, the registries, the search terms, the Merkle tree with its
+checkpoints, and the streams' projections at the entry that each has reached. Nothing is trusted but the entries and
+postings themselves, and those only as far as their chain holds.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from ledgerx import rows
 from ledgerx.comparisons import SearchTerms, compare_blocks, compare_volumes
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import NotFound
+from ledgerx.findings import Finding
 from ledgerx.journal import (
     RESOLUTIONS,
     AccountState,
@@ -28,17 +29,11 @@ from ledgerx.journal import (
 )
 from ledgerx.registry_audit import RegistryAudit
 from ledgerx.state import POSTINGS_PER_MARK, Sums
+from ledgerx.tree_comparison import TreeComparison, open_tree
 
 PAGE = 1_000
 _MAX_FINDINGS = 100
 _queries = Queries("ledgerx", "sql/verify.sql")
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Something wrong. `seq` is the entry it was found at; None where it is about no entry."""
-
-    seq: int | None
-    what: str
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +53,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
+
+
+def wrong_with(previous_hash: bytes | None, entry: Entry) -> Iterator[str]:
+    """What an entry alone says to be wrong with it; without the hash before it, all but the chain."""
+    if previous_hash is not None and chain(previous_hash, entry) != entry.hash:
+        yield "the hash does not match the entry and the hash before it"
+    if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
+        yield "category, description or metadata do not match their hash"
+    totals: dict[tuple[str, bool], int] = {}
+    for line in entry.postings:
+        side = line.asset, line.layer is Layer.POSTED
+        totals[side] = totals.get(side, 0) + line.amount
+    if any(totals.values()):
+        yield "debits and credits differ"
 
 
 class Audit:
@@ -91,20 +100,13 @@ class Audit:
         """Check the next entry."""
         if entry.seq > self._next:
             self.find(self._next, f"entry {self._next} is missing")
-        if chain(self.hash, entry) != entry.hash:
-            self.find(entry.seq, "the hash does not match the entry and the hash before it")
-        if annotations_hash(entry.category, entry.description, entry.metadata) != entry.annotations_hash:
-            self.find(entry.seq, "category, description or metadata do not match their hash")
+        for what in wrong_with(self.hash, entry):
+            self.find(entry.seq, what)
         if isinstance(entry.change, AccountState):
             self._know(entry.seq, entry.change)
         self.registries.feed(entry)
-        totals: dict[tuple[str, bool], int] = {}
         for number, line in enumerate(entry.postings):
-            side = line.asset, line.layer is Layer.POSTED
-            totals[side] = totals.get(side, 0) + line.amount
             self._add(entry, number, line)
-        if any(totals.values()):
-            self.find(entry.seq, "debits and credits differ")
         self._follow_hold(entry)
         self.entries += 1
         self.transactions += bool(entry.postings)
@@ -235,24 +237,27 @@ async def verify(
     checks.append((head_seq, lambda: audit.compare_some_sums("guarded sums", _sums(head))))
     checks.sort(key=lambda check: check[0])
     terms = SearchTerms(connection, tenant_id, audit.find)
-    await _feed(connection, audit, terms, checks, head_seq, progress)
+    tree = await open_tree(connection, tenant_id, audit.find)
+    await _feed(connection, audit, (terms, tree), checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
     if audit.opened != head[0][6]:
         audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
     for _, check in checks:
         check()
     await terms.compare(head_seq)
+    await tree.compare()
     if dated:
         await compare_volumes(connection, tenant_id, audit.find)
         await compare_blocks(connection, tenant_id, audit.find)
     heads = {"balances": projected, "volumes": dated}
-    return audit.report(head_seq, {name: found[0][0] for name, found in heads.items() if found})
+    reached = {name: found[0][0] for name, found in heads.items() if found}
+    return audit.report(head_seq, reached | ({"checkpoints": tree.size} if tree.size else {}))
 
 
 async def _feed(
     connection: Connection,
     audit: Audit,
-    terms: SearchTerms,
+    followers: tuple[SearchTerms, TreeComparison],
     checks: list[tuple[int, Callable[[], None]]],
     head_seq: int,
     progress: Callable[[int, int], None],
@@ -262,7 +267,8 @@ async def _feed(
         seqs = range(first, min(first + PAGE, head_seq + 1))
         async with tenant_scope(connection, audit.tenant_id, read_only=True):
             entries = await rows.read_entries(connection, audit.tenant_id, seqs)
-        await terms.feed(entries)
+        for follower in followers:
+            await follower.feed(entries)
         for entry in entries:
             while checks and checks[0][0] < entry.seq:
                 checks.pop(0)[1]()

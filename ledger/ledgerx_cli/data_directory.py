@@ -23,8 +23,10 @@ class DataDirectory:
         self.kafka = self.root / "kafka"
         self.logs = self.root / "logs"
         self.run = self.root / "run"
+        self.exports = self.root / "exports"
         self.keys = self.root / "keys.json"
         self.sealing_keys = self.root / "sealing-keys.json"
+        self.checkpoint_keys = self.root / "checkpoint-keys.json"
         self.secrets = self.root / "secrets.json"
         self.demo = self.root / "demo.json"
         self.demo_netrc = self.root / "demo.netrc"
@@ -37,7 +39,7 @@ class DataDirectory:
         try:
             # Others may pass, not look: PostgreSQL may run under another account.
             self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-            for path in (self.logs, self.run):
+            for path in (self.logs, self.run, self.exports):
                 path.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:

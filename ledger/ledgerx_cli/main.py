@@ -24,6 +24,9 @@ app.command("ledgerx_cli.rebuild:rebuild", name="rebuild", help="Compute a proje
 app.command("ledgerx_cli.openapi:openapi", name="openapi", help="Print the OpenAPI document of the HTTP API.")
 app.command("ledgerx_cli.verify:verify", name="verify", help="Recompute a tenant's journal and projections.")
 app.command(
+    "ledgerx_cli.verify_proof:verify_proof_file", name="verify-proof", help="Verify a proof or a checkpoint, offline."
+)
+app.command(
     "ledgerx_cli.export_journal:export_journal", name="export-journal", help="Write a tenant's journal to a file."
 )
 

@@ -21,7 +21,9 @@ _CONNECTIONS = 2
 
 
 def rebuild(
-    projection: Annotated[Literal["balances", "volumes"], Parameter(help="What to compute anew.")],
+    projection: Annotated[
+        Literal["balances", "volumes", "checkpoints", "audit"], Parameter(help="What to compute anew.")
+    ],
     /,
     *,
     tenant: Annotated[str, Parameter(help="The tenant's name.")],

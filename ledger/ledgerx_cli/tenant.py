@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import App, Parameter
 
+from ledgerx import findings
 from ledgerx.audit import SYSTEM
 from ledgerx.database import connect, pool
 from ledgerx.engine import Engine
 from ledgerx.registries import ensure_strict_categories
+from ledgerx.snapshots import SnapshotSettings, read_snapshot_settings, set_snapshot_settings
 from ledgerx.tenancy import (
     ClientCredentials,
     Scope,
@@ -98,6 +100,52 @@ def members_may_post(
 ) -> None:
     """Let members of a tenant record transactions that take from their own accounts, or no more."""
     asyncio.run(_set_members_may_post(owner_url(data), name, allowed=answer == "yes"))
+
+
+@app.command
+def snapshots(
+    name: Annotated[str, Parameter(help="The tenant's name.")],
+    /,
+    *,
+    schedule: Annotated[
+        list[str] | None,
+        Parameter(help="A cron expression in the tenant's time zone, as '0 0 * * *'; repeatable."),
+    ] = None,
+    retention_days: Annotated[int | None, Parameter(help="For how many days snapshots are kept.")] = None,
+    data: Data = DEFAULT_DATA,
+    json: AsJson = False,
+) -> str:
+    """Print when the balances of a tenant are captured and how long that is kept, after setting what is given."""
+    settings = asyncio.run(_set_snapshots(owner_url(data), name, schedule, retention_days))
+    if json:
+        return msgspec.json.encode(settings).decode()
+    return "\n".join([*(f"schedule: {one}" for one in settings.schedule), f"retention_days: {settings.retention_days}"])
+
+
+@app.command
+def clear_findings(name: Annotated[str, Parameter(help="The tenant's name.")], /, *, data: Data = DEFAULT_DATA) -> str:
+    """Forget what was found to be wrong with a tenant's journal, once it is looked into; what still is comes back."""
+    return f"{name}: {asyncio.run(_clear_findings(owner_url(data), name))} cleared"
+
+
+async def _set_snapshots(
+    url: str, name: str, schedule: list[str] | None, retention_days: int | None
+) -> SnapshotSettings:
+    async with await connect(url, application_name="ledgerx-tenant") as connection:
+        tenant_id = await find_tenant(connection, name)
+        settings = await read_snapshot_settings(connection, tenant_id)
+        changed = SnapshotSettings(
+            schedule=settings.schedule if schedule is None else tuple(schedule),
+            retention_days=settings.retention_days if retention_days is None else retention_days,
+        )
+        if changed != settings:
+            await set_snapshot_settings(connection, tenant_id, changed)
+        return changed
+
+
+async def _clear_findings(url: str, name: str) -> int:
+    async with await connect(url, application_name="ledgerx-tenant") as connection:
+        return await findings.clear_findings(connection, await find_tenant(connection, name))
 
 
 async def _set_members_may_post(url: str, name: str, *, allowed: bool) -> None:

@@ -170,8 +170,9 @@ class _Up:
         await asyncio.to_thread(migrate, admin_url)
         await fill_search_terms(admin_url)
         database = await asyncio.to_thread(set_passwords, admin_url, self._passwords().roles)
-        if not self._directory.keys.exists():
-            write_new_keyset(self._directory.keys)
+        for keys in (self._directory.keys, self._directory.checkpoint_keys):
+            if not keys.exists():
+                write_new_keyset(keys)
         if not self._directory.sealing_keys.exists():
             write_new_sealing_keys(self._directory.sealing_keys)
         await demo.provide(self._directory, owner_url=database.owner_url, base_url=self._base_url, host=LOOPBACK)
@@ -217,6 +218,8 @@ class _Up:
         urls = {"relay": database.relay_url, "streams": database.streams_url, "api": database.api_url}
         for name, port in management.items():
             environment = {"LEDGERX_DATABASE_URL": urls[name]}
+            if name != "relay":
+                environment["LEDGERX_EXPORTS_URL"] = self._directory.exports.as_uri()
             if name == "api":
                 environment |= {
                     "LEDGERX_HOST": LOOPBACK,
@@ -232,6 +235,7 @@ class _Up:
             if name == "streams":
                 environment |= {
                     "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
+                    "LEDGERX_CHECKPOINT_KEYS": str(self._directory.checkpoint_keys),
                     "LEDGERX_SEALING_KEYS": str(self._directory.sealing_keys),
                     "LEDGERX_WEBHOOKS_ALLOW_PRIVATE": str(self._servers.webhooks_allow_private),
                 }

@@ -11,8 +11,10 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Histogram
 
+from ledgerx import findings
 from ledgerx.database import Pool, Queries, tenant_scope
 from ledgerx.events import JournalMessage
+from ledgerx.findings import Finding
 from ledgerx_streams.backfill import read_page
 from ledgerx_streams.heads import Backfill, Fork, Head, Run, beginning, plan_run
 from ledgerx_streams.projections import Projection
@@ -88,6 +90,10 @@ class Projector:
         self._forked[tenant_id] = self._heads[tenant_id]
         self._forks.inc()
         _log.error("journal forked, projection stopped", tenant=str(tenant_id), projection=self.name, at=obstacle)
+        seq = obstacle.seq if isinstance(obstacle, Fork) else obstacle.first - 1
+        what = f"the projection {self.name} stopped: what comes after the entry {seq} is of another journal"
+        async with self._pool.connection() as connection, tenant_scope(connection, tenant_id):
+            await findings.record(connection, tenant_id, [Finding(None, what)], found_by=self.name)
         return []
 
     async def _load(self, tenant_id: UUID) -> Head:
@@ -117,7 +123,13 @@ class Projector:
                         "hash_before": head.hash,
                     },
                 )
-                await self._projection.write(connection, tenant_id, run.entries)
+                try:
+                    await self._projection.write(connection, tenant_id, run.entries)
+                except ValueError:
+                    # What it keeps may be that of another head.
+                    if await advanced.fetchone() is None:
+                        raise _HeadMovedError from None
+                    raise
                 if await advanced.fetchone() is None:
                     raise _HeadMovedError
         except _HeadMovedError:

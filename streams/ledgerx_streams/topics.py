@@ -7,6 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.exports import TOPIC_EXPORTS
 from ledgerx_streams.kafka_access import KafkaAccess
 
 # The Faust app's name and the consumer group of its workers.
@@ -22,7 +23,7 @@ _log = structlog.get_logger()
 
 
 async def prepare(kafka: KafkaAccess) -> None:
-    """Wait for the broker and the journal topic, and make the topics of the entries and of the dead letters.
+    """Wait for the broker and the journal topic, and make those of entries, exports and dead letters.
 
     Raises `KafkaError`.
     """
@@ -36,6 +37,7 @@ async def prepare(kafka: KafkaAccess) -> None:
         response = await admin.create_topics(
             [
                 NewTopic(TOPIC_DEAD_LETTERS, 1, replicas, topic_configs=limit),
+                NewTopic(TOPIC_EXPORTS, 1, replicas),
                 NewTopic(TOPIC_ENTRIES, len(partitions), replicas, topic_configs=limit),
             ]
         )

@@ -21,15 +21,16 @@ _POLL_S = 0.05
 
 
 class ApiProcess:
-    """`ledgerx api` on `database`, with its keys and its log in `directory`; restarts on the same port.
+    """`ledgerx api` on `database`, with its keys, log and exports in `directory`; restarts on the same port.
 
-    `settings` are environment variables without their prefix. Log-ins are not limited unless they say so: all tests
-    come from one address.
+    `settings` are environment variables without their prefix; an empty one is not set. Log-ins are not limited unless
+    they say so: all tests come from one address.
     """
 
     def __init__(self, database: Database, directory: Path, **settings: str) -> None:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
+        self.exports = directory / f"exports-{self.port}"
         self._keys = directory / f"keys-{self.port}.json"
         self.sealing_keys = directory / f"sealing-keys-{self.port}.json"
         self._log = directory / f"api-{self.port}.log"
@@ -39,8 +40,10 @@ class ApiProcess:
             "LEDGERX_SEALING_KEYS": str(self.sealing_keys),
             "LEDGERX_PORT": str(self.port),
             "LEDGERX_RATE_LIMIT_ADDRESS": "0",
+            "LEDGERX_EXPORTS_URL": self.exports.as_uri(),
             **{f"LEDGERX_{name}": value for name, value in settings.items()},
         }
+        self._environment = {name: value for name, value in self._environment.items() if value}
         self._process: subprocess.Popen[bytes] | None = None
         write_new_keyset(self._keys)
         write_new_sealing_keys(self.sealing_keys)

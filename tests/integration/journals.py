@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,9 +30,12 @@ from ledgerx.commands import (
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
+from ledgerx.merkle import Tree, leaf_hash
 from ledgerx.outcomes import Recorded
 from ledgerx.tenancy import create_tenant
+from ledgerx.tiles import additions
 from ledgerx_cli.roles import Database
+from ledgerx_streams.catalog import PROJECTIONS
 
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 # What the projections of some tenants are, and what they have to be from the postings alone.
@@ -100,12 +104,17 @@ _EXPECTED_BLOCKS = """
     WHERE b.tenant_id = ANY(%s) AND p.effective_at IS NOT NULL
     GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 """
+_AUDITS = "SELECT tenant_id, seq, hash FROM ledgerx.audits WHERE tenant_id = ANY(%s) ORDER BY tenant_id"
+_EXPECTED_AUDITS = "SELECT tenant_id, seq, hash FROM ledgerx.heads WHERE tenant_id = ANY(%s) ORDER BY tenant_id"
+_HASHES = "SELECT tenant_id, hash FROM ledgerx.entries WHERE tenant_id = ANY(%s) ORDER BY tenant_id, seq"
+_TILES = "SELECT tenant_id, level, index, hashes FROM ledgerx.merkle_tiles WHERE tenant_id = ANY(%s)"
 _PROJECTED = (
     (_BALANCES, _EXPECTED_BALANCES),
     (_MARKS, _EXPECTED_MARKS),
     (_VOLUMES, _EXPECTED_VOLUMES),
     (_DATED_MARKS, _EXPECTED_DATED_MARKS),
     (_BLOCKS, _EXPECTED_BLOCKS),
+    (_AUDITS, _EXPECTED_AUDITS),
 )
 
 
@@ -195,9 +204,7 @@ async def new_journal(database: Database, engine: Engine) -> Journal:
 
 def ends(*journals: Journal) -> dict[tuple[UUID, str], int]:
     """The heads of the projections that hold all of `journals`."""
-    return {
-        (journal.tenant_id, projection): journal.last for journal in journals for projection in ("balances", "volumes")
-    }
+    return {(journal.tenant_id, projection.name): journal.last for journal in journals for projection in PROJECTIONS}
 
 
 def assert_projected(database: Database, *journals: Journal) -> None:
@@ -211,6 +218,12 @@ def assert_projected(database: Database, *journals: Journal) -> None:
 
         for projected, expected in _PROJECTED:
             assert rows(projected) == rows(expected)
+        trees: dict[UUID, Tree] = defaultdict(Tree)
+        expected_tiles: dict[tuple[UUID, int, int], bytes] = defaultdict(bytes)
+        for tenant_id, entry_hash in rows(_HASHES):
+            for place, added in additions(trees[tenant_id].append(leaf_hash(entry_hash))).items():
+                expected_tiles[tenant_id, *place] += added
+        assert {(tenant_id, *place): hashes for tenant_id, *place, hashes in rows(_TILES)} == expected_tiles
 
 
 def heads(database: Database) -> dict[tuple[UUID, str], int]:

@@ -74,7 +74,7 @@ class LedgerClient:
         raw_body = body if isinstance(body, bytes) else json.dumps(body).encode()
         data = None if body is None else io.BytesIO(raw_body)
         async with self._session.request(
-            method, path, data=data, headers=sent | dict(headers or {}), params=params
+            method, path, data=data, headers=sent | dict(headers or {}), params=params, allow_redirects=False
         ) as answer:
             raw = await answer.read()
             is_json = answer.content_type.endswith(("/json", "+json"))

@@ -281,6 +281,8 @@ async def test_integrity_tells_the_head_and_what_the_streams_have_reached(
     posted = (await client.transfer("k")).body
     answer = (await client.get("/v1/integrity")).body
     assert answer == {
+        "healthy": True,
+        "finding": None,
         "sequence": 3,
         "hash": posted["hash"],
         "recorded_at": posted["recorded_at"],
@@ -301,7 +303,9 @@ async def test_integrity_tells_the_head_and_what_the_streams_have_reached(
             " WHERE tenant_id = %s AND seq = 1",
             (tenant_id,),
         )
-    balances, marks = (await client.get("/v1/integrity")).body["projections"]
+    answer = (await client.get("/v1/integrity")).body
+    assert answer["healthy"] is False
+    balances, marks = answer["projections"]
     assert balances == {"name": "balances", "sequence": 3, "behind_entries": 0, "behind_s": 0, "consistent": True}
     assert (marks["name"], marks["behind_entries"], marks["consistent"]) == ("marks", 2, False)
     assert marks["behind_s"] > 0

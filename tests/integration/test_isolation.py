@@ -16,6 +16,7 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand, CreateAsset, CreateCategory
 from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
+from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.feed import read_head_seqs
 from ledgerx.roles import Role
 from ledgerx.sealing import new_sealing_keys
@@ -40,22 +41,20 @@ PEOPLE = (
 )
 WEBHOOKS = ("webhook_endpoints", "webhook_deliveries")
 JOURNAL = ("heads", "api_clients", "accounts", "guarded_balances", "entries", "postings", "outbox", "projections")
+EXPORTS = ("exports", "search_terms")
 REGISTRIES = ("assets", "categories")
 PROJECTED = ("balances", "marks", "daily_volumes", "dated_marks", "dated_blocks", "dated_versions")
 TABLES = (*JOURNAL, *REGISTRIES, *PEOPLE, *WEBHOOKS)
+SHOWN = ("merkle_tiles", "checkpoints", "findings", "snapshots", "snapshot_balances")
+# The owner's function looks for what is due in these of all tenants.
+DUE = ("merkle_trees", "audits", "snapshot_schedules")
 READABLE = {
-    "owner": (*TABLES, "search_terms", "search_heads", *PROJECTED, "dated_tails"),
-    "api": (*TABLES, "search_terms", "tenants", *PROJECTED),
+    "owner": (*TABLES, *EXPORTS, "search_heads", *PROJECTED, "dated_tails", *SHOWN, "audit_balances"),
+    "api": (*TABLES, *EXPORTS, "tenants", *PROJECTED, *SHOWN, "snapshot_schedules"),
     "streams": (
-        "tenants",
-        "heads",
-        "accounts",
-        "entries",
-        "postings",
-        "projections",
-        *WEBHOOKS,
-        *PROJECTED,
-        "dated_tails",
+        *("tenants", "heads", "accounts", "entries", "postings", "projections", *PROJECTED, "dated_tails"),
+        *(*EXPORTS, *WEBHOOKS),
+        *("guarded_balances", *SHOWN, "audit_balances", *DUE),
     ),
 }
 
@@ -73,6 +72,8 @@ async def _fill(database: Database) -> UUID:
     async with await db.connect(database.api_url, application_name="test") as connection:
         await run_batch(connection, tenant_id, commands, clock=lambda: NOON)
         await fill_people(connection, tenant_id)
+        wanted = Wanted(format=Format.CSV, dataset=Dataset.POSTINGS)
+        await request_export(connection, tenant_id, wanted, SYSTEM, traceparent=None, max_bytes=1)
         target = Target(url="https://example.com/")
         await create_endpoint(connection, tenant_id, target, keys=new_sealing_keys(), author=SYSTEM)
     async with (
@@ -92,6 +93,7 @@ async def _fill(database: Database) -> UUID:
         await connection.execute("INSERT INTO ledgerx.marks VALUES (%s, 1, 3, 0, 1000, 100, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.daily_volumes VALUES (%s, 1, '2026-01-01', '', 1, 0, 1)", key)
         await connection.execute("INSERT INTO ledgerx.dated_marks VALUES (%s, 1, 3, 0, 1000)", key)
+        await fill_integrity(connection, tenant_id)
         await connection.execute("INSERT INTO ledgerx.dated_tails VALUES (%s, 1, 1)", key)
         await connection.execute("INSERT INTO ledgerx.dated_blocks VALUES (%s, 1, now(), 3, 0, 1, 3, 1, 0, 0, 0)", key)
         await connection.execute("INSERT INTO ledgerx.dated_versions VALUES (%s, 1, now(), 3, 0, 0, 1, 0, 0)", key)
@@ -101,6 +103,21 @@ async def _fill(database: Database) -> UUID:
     ):
         await connection.execute("INSERT INTO ledgerx.search_heads VALUES (%s, 3)", key)
     return tenant_id
+
+
+async def fill_integrity(connection: db.Connection, tenant_id: UUID) -> None:
+    """One row in every table of trees, audits and snapshots; the schedule is there already."""
+    for statement in (
+        "INSERT INTO ledgerx.merkle_tiles VALUES (%s, 0, 0, sha256(''))",
+        "INSERT INTO ledgerx.merkle_trees VALUES (%s, 1, sha256(''), '[]', NULL)",
+        "INSERT INTO ledgerx.checkpoints VALUES (%s, 1, sha256(''), now(), '', '{}', '{}')",
+        "INSERT INTO ledgerx.audits VALUES (%s, 3, sha256(''))",
+        "INSERT INTO ledgerx.audit_balances VALUES (%s, 2, 'liability', 0, NULL, 0, 0, 0)",
+        "INSERT INTO ledgerx.findings VALUES (%s, 3, 'what', 'who')",
+        "INSERT INTO ledgerx.snapshots VALUES (%s, 3, now())",
+        "INSERT INTO ledgerx.snapshot_balances VALUES (%s, 2, 3, 0, 0, 0)",
+    ):
+        await connection.execute(statement, (tenant_id,))
 
 
 async def fill_people(connection: db.Connection, tenant_id: UUID) -> None:
@@ -205,6 +222,7 @@ async def test_what_belongs_to_another_tenant_is_not_found(clients: tuple[Ledger
         "/v1/accounts/private/balance?effective_at=2100-01-01T00:00:00Z&as_of=2100-01-01T00:00:00Z",
         "/v1/accounts/private/postings",
         "/v1/accounts/private/statement?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
+        "/v1/accounts/private/snapshots",
         "/v1/balance?account=private",
         f"/v1/transactions/{transaction['id']}",
         "/v1/assets/SECRET",
@@ -232,6 +250,7 @@ async def test_lists_hold_ones_own_things_only(clients: tuple[LedgerClient, Ledg
     events = (await other.get("/v1/events")).body["items"]
     assert [event["subject"] for event in events] == ["accounts/bank", "accounts/user"]
     assert (await other.get("/v1/integrity")).body["sequence"] == 2
+    assert (await other.get("/v1/checkpoints")).body["items"] == []
     cursor = (await mine.get("/v1/accounts", limit=1)).body["next_cursor"]
     assert [account["code"] for account in (await other.get("/v1/accounts", cursor=cursor)).body["items"]] == ["user"]
 

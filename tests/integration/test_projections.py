@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import LiteralString
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
@@ -13,6 +13,7 @@ from ledgerx import database as db
 from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.events import JournalMessage, decode
+from ledgerx.journal import genesis
 from ledgerx.verify import verify
 from ledgerx_cli.roles import Database
 from ledgerx_streams import backfill
@@ -235,7 +236,7 @@ async def test_verification_compares_the_projection_with_the_postings(
         tampered = await verify(connection, journal.tenant_id)
 
     assert sound.findings == []
-    assert sound.projections == dict.fromkeys(("balances", "volumes"), messages[-2].last)
+    assert sound.projections == dict.fromkeys(("balances", "volumes", "checkpoints"), messages[-2].last)
     assert tampered.findings[0].what.startswith(found)
 
 
@@ -255,6 +256,22 @@ async def test_a_fork_stops_its_tenant_and_no_other(database: Database, engine: 
 
     await Workers(pool).apply(forked.tenant_id, messages)
     assert_projected(database, forked, sound)
+
+
+async def test_messages_of_a_tenant_that_is_not_there_are_poison_and_stop_nobody(
+    database: Database, engine: Engine, pool: Pool
+) -> None:
+    """As after a database was made anew beside a topic of before."""
+    journal = await new_journal(database, engine)
+    messages = await written(journal, 3)
+    stranger = uuid4()
+    foreign = [msgspec.structs.replace(messages[0], tenant=stranger, previous_hash=genesis(stranger)), *messages[1:]]
+
+    with pytest.raises(ValueError, match="there is no account"):
+        await Workers(pool).apply(stranger, foreign)
+
+    await Workers(pool).apply(journal.tenant_id, messages)
+    assert_projected(database, journal)
 
 
 async def test_entries_that_the_tables_do_not_hold_are_a_fork(database: Database, engine: Engine, pool: Pool) -> None:

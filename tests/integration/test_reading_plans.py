@@ -31,6 +31,7 @@ PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
 PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
 LINES = {**PERIOD, "account_id": 1, "seq": LAST, "after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51}
 FITTING: dict[str, Any] = {
+    "known": 2**63 - 1,
     **dict.fromkeys(("kind", "reference", "category", "metadata", "effective_from", "effective_to")),
     **dict.fromkeys(("amount_from", "amount_to", "lows", "highs")),
 }

@@ -25,6 +25,8 @@ from tests.integration.journals import Journal, assert_projected, new_journal, o
 
 SPOILED = {
     "balances": "UPDATE ledgerx.balances SET posted = posted + 1 WHERE tenant_id = %s",
+    "checkpoints": "UPDATE ledgerx.merkle_tiles SET hashes = sha256('') WHERE tenant_id = %s",
+    "audit": "UPDATE ledgerx.audits SET hash = sha256('') WHERE tenant_id = %s",
     "volumes": "UPDATE ledgerx.daily_volumes SET debits = debits + 1 WHERE tenant_id = %s",
 }
 
@@ -126,7 +128,8 @@ async def test_a_tenant_that_forked_goes_on_after_it(
     await journal.post(4)
     await worker.apply(journal.tenant_id, messages(journal)[3:])
 
-    await Projector(PROJECTIONS[1], pool).apply(journal.tenant_id, messages(journal))
+    for other in PROJECTIONS[1:]:
+        await Projector(other, pool).apply(journal.tenant_id, messages(journal))
     assert_projected(database, journal)
 
 

@@ -6,7 +6,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
 import psycopg
@@ -15,11 +17,12 @@ from psycopg import sql
 
 from ledgerx import sessions
 from ledgerx.audit import SYSTEM
-from ledgerx.database import connect
-from ledgerx.database import pool as database_pool
+from ledgerx.database import connect, pool
 from ledgerx.deciding.assets import MAX_ASSETS
 from ledgerx.deciding.categories import MAX_CATEGORIES
 from ledgerx.emails import parse_email
+from ledgerx.export_files import MAX_FILE_BYTES, ExportFiles
+from ledgerx.keys import Keyset, write_new_keyset
 from ledgerx.lifecycle import TenantState, set_state
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES, Role
@@ -28,6 +31,9 @@ from ledgerx.users import create_user
 from ledgerx_api.reference.examples import FILE, encode
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.roles import Database
+from ledgerx_streams.exports.worker import ExportWorker
+from ledgerx_streams.projections.checkpoints import CHECKPOINTS
+from ledgerx_streams.signing import Signer
 from tests.documented import documented
 from tests.integration.api_process import ApiProcess
 from tests.integration.conftest import fresh_database
@@ -35,6 +41,7 @@ from tests.integration.people import PASSWORD
 from tests.integration.reference import probes, scenario
 from tests.integration.reference.recorder import FORM, Recorder, Request, request
 from tests.integration.reference.scenario import Cast
+from tests.integration.streaming import stream
 
 RECORD = Path(__file__).parents[2] / "api" / "ledgerx_api" / "reference" / FILE
 
@@ -88,6 +95,38 @@ def project(database: Database) -> None:
             "INSERT INTO ledgerx.projections (tenant_id, projection, seq, hash) "
             "SELECT tenant_id, 'balances', seq, hash FROM ledgerx.heads WHERE seq > 0"
         )
+        taken = {"taken_at": "2026-01-05T09:00:00Z", "code": "users:1:wallet", "seq": scenario.DEPOSIT}
+        connection.execute(
+            "INSERT INTO ledgerx.snapshots SELECT tenant_id, %(seq)s, %(taken_at)s FROM ledgerx.heads WHERE seq > 0",
+            taken,
+        )
+        connection.execute(
+            "INSERT INTO ledgerx.snapshot_balances "
+            "SELECT tenant_id, account_id, %(seq)s, -10000, 0, 0 FROM ledgerx.accounts WHERE code = %(code)s",
+            taken,
+        )
+
+
+async def sign(database: Database, tenant_id: UUID, keyset: Keyset) -> None:
+    """Sign the head of a journal, as the streams would."""
+    await stream(database, tenant_id, CHECKPOINTS)
+    async with pool(database.streams_url, application_name="test", max_size=1) as connections:
+        signer = Signer(pool=connections, keyset=keyset, platform="ledger.example.com", interval_s=0)
+        await signer.sign_due()
+
+
+async def write_exports(database: Database, api: ApiProcess) -> None:
+    """Write the exports that wait, as a worker of the streams does."""
+    waiting = "SELECT count(*) FROM ledgerx.exports WHERE status IN ('queued', 'running')"
+    async with pool(database.streams_url, application_name="test", max_size=3) as connections:
+        files = ExportFiles(api.exports.as_uri())
+        worker = ExportWorker(connections, files, at_once=1, keep_days=7, max_bytes=MAX_FILE_BYTES)
+        working = asyncio.create_task(worker.run())
+        with psycopg.connect(database.admin_url, autocommit=True) as connection:
+            while connection.execute(waiting).fetchall() != [(0,)]:  # noqa: ASYNC110 - it is a table
+                await asyncio.sleep(0.02)
+        working.cancel()
+        await asyncio.wait({working})
 
 
 def give_up(database: Database, cast: Cast, webhook: str) -> None:
@@ -120,8 +159,8 @@ async def suspend_other(database: Database, cast: Cast) -> list[Request]:
     """Suspend the other tenant, and return the ways to log in there."""
     passwords = Passwords()
     email = "charles@example.com"
-    async with database_pool(database.owner_url, application_name="test", max_size=2) as pool:
-        async with pool.connection() as connection:
+    async with pool(database.owner_url, application_name="test", max_size=2) as connections:
+        async with connections.connection() as connection:
             client = await create_client(connection, cast.other_id, "backend", SCOPES[Role.OPERATOR])
             await create_user(
                 connection,
@@ -134,9 +173,15 @@ async def suspend_other(database: Database, cast: Cast) -> list[Request]:
                 author=SYSTEM,
             )
         session = await sessions.log_in(
-            pool, passwords, tenant="other", email=parse_email(email), password=PASSWORD, address=None, ttl_s=3600
+            connections,
+            passwords,
+            tenant="other",
+            email=parse_email(email),
+            password=PASSWORD,
+            address=None,
+            ttl_s=3600,
         )
-        async with pool.connection() as connection:
+        async with connections.connection() as connection:
             await set_state(connection, cast.other_id, TenantState.SUSPENDED)
     passwords.close()
     form = {
@@ -178,7 +223,9 @@ async def test_the_server_answers_as_recorded(
             recorder,
             cast,
             reach_head=lambda: project(database),
+            write_exports=lambda: write_exports(database, api),
             give_up=lambda webhook: give_up(database, cast, webhook),
+            sign_head=partial(sign, database, cast.tenant_id, write_new_keyset(tmp_path / "checkpoint-keys.json")),
         )
         await forget_events(database, recorder, cast)
         await fill_registries(database, recorder, cast)
@@ -186,6 +233,8 @@ async def test_the_server_answers_as_recorded(
         settings = {"RATE_LIMIT_TENANT": f"{probes.QUOTA}", "RATE_LIMIT_ADDRESS": "1", "RATE_LIMIT_WINDOW_S": "3600"}
         with running(database, tmp_path, MAX_ACCOUNTS="1", EVENT_STREAMS="0", **settings) as scarce:
             await probes.probe_scarcity(recorder, scarce, session, cast)
+        with running(database, tmp_path, EXPORTS_URL="") as without:
+            await probes.probe_without_exports(recorder, without, session, cast)
         logins = await suspend_other(database, cast)
         with running(database, tmp_path) as later:
             await probes.probe_suspension(recorder, later, session, cast, logins)

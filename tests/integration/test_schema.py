@@ -27,6 +27,8 @@ PLATFORM_WIDE_KEYS = {
     "tenants_name_key",  # the registry of tenants is what names them
     "trusted_issuers_audience_key",  # a token that is meant for one tenant is never good in another
 }
+# What is due there is looked for in all tenants at once.
+DUE = ("open_holds", "merkle_trees", "audits", "snapshot_schedules")
 ROLES = ("ledgerx_owner", "ledgerx_api", "ledgerx_streams", "ledgerx_relay")
 
 
@@ -94,7 +96,8 @@ def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
     assert others == {
         ("tenants", "registry", ("ledgerx_owner",), "ALL"),
         ("outbox", "relay", ("ledgerx_relay",), "SELECT"),
-        ("open_holds", "due", ("ledgerx_owner",), "SELECT"),
+        *((table, "due", ("ledgerx_owner",), "SELECT") for table in DUE),
+        ("exports", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_endpoints", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_deliveries", "due", ("ledgerx_owner",), "SELECT"),
     }
@@ -157,11 +160,15 @@ TENANCY = Queries("ledgerx", "sql/tenancy.sql")
 REGISTRIES = Queries("ledgerx", "sql/registries.sql")
 TRUST = Queries("ledgerx", "sql/trust.sql")
 AUDIT = Queries("ledgerx", "sql/audit.sql")
+EXPORTS = Queries("ledgerx", "sql/exports.sql")
 WEBHOOKS = Queries("ledgerx", "sql/webhooks.sql")
 DELIVERING = Queries("ledgerx_streams", "sql/webhooks.sql")
 NEWS = Queries("ledgerx_streams", "sql/entries.sql")
 NOBODY = UUID(int=1)
 FEED = Queries("ledgerx", "sql/feed.sql")
+CHECKPOINTS = Queries("ledgerx", "sql/checkpoints.sql")
+SNAPSHOTS = Queries("ledgerx", "sql/snapshots.sql")
+FINDINGS = Queries("ledgerx", "sql/findings.sql")
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +216,9 @@ def grown_tenant(shared_database: Database) -> UUID:
         (TRUST.trust, {}),
         (TRUST.lock_trust, {}),
         (AUDIT.audit_page, {"before": NOBODY, "limit": 51}),
+        (EXPORTS.room, {}),
+        (EXPORTS.exports_page, {"before": NOBODY, "limit": 51}),
+        (EXPORTS.end_export, {"export_id": NOBODY, "grace_s": 1, "show_days": 1}),
         (WEBHOOKS.endpoint, {"endpoint_id": NOBODY}),
         (WEBHOOKS.endpoints_page, {"after": NOBODY, "limit": 51}),
         (WEBHOOKS.deliveries_page, {"endpoint_id": NOBODY, "before": NOBODY, "limit": 51}),
@@ -218,6 +228,11 @@ def grown_tenant(shared_database: Database) -> UUID:
         ),
         (FEED.feed, {"after": 3_500, "limit": 50, "max_bytes": 1_000}),
         (FEED.integrity, {}),
+        (CHECKPOINTS.checkpoints_page, {"before": 9, "limit": 51}),
+        (CHECKPOINTS.checkpoints, {"sizes": [1, 2]}),
+        (CHECKPOINTS.tiles, {"levels": [0, 1], "indexes": [1, 0]}),
+        (SNAPSHOTS.account_snapshots, {"code": CODES[7], "owner": None, "before": 9, "limit": 51}),
+        (FINDINGS.findings, {"limit": 1}),
         (READING.account_postings_page, {"account_id": 1, "before_seq": 3_500, "before_line": 0, "limit": 51}),
     ],
 )

@@ -1,6 +1,7 @@
 """Workers as processes, on a real Kafka and a real database, killed at bad moments."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import psycopg
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.keys import write_new_keyset
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.roles import Database
@@ -55,7 +57,7 @@ async def test_a_worker_killed_within_a_transaction_repeats_and_misses_nothing(
     with psycopg.connect(database.admin_url, autocommit=True) as connection, connection.transaction():
         connection.execute("SELECT FROM ledgerx.projections FOR UPDATE")
         await deliver(producer, journal, journal.payloads()[6:])
-        await until(lambda: connection.execute(_WAITING_WRITES).fetchall() == [(1,)])
+        await until(lambda: connection.execute(_WAITING_WRITES).fetchall() != [(0,)])
         worker.kill()
     worker = start_worker()
     await until(projected(database, journal))
@@ -174,4 +176,25 @@ async def test_what_is_not_applied_yet_is_lag(
         await deliver(producer, journal, journal.payloads()[2:])
         await becomes(3)
     await becomes(0)
+    assert worker.terminate() == 0
+
+
+async def test_a_worker_signs_checkpoints_takes_snapshots_and_tells_what_is_wrong_with_stored_entries(
+    database: Database, engine: Engine, producer: AIOKafkaProducer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    journal = await new_journal(database, engine)
+    keys = tmp_path / "checkpoint-keys.json"
+    write_new_keyset(keys)
+    worker = start_worker(LEDGERX_CHECKPOINT_KEYS=str(keys), LEDGERX_CHECKPOINT_INTERVAL_S="1")
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE ledgerx.snapshot_schedules SET boundary = clock_timestamp()")
+        await journal.post(5)
+        connection.execute("UPDATE ledgerx.entries SET actor = 'you' WHERE seq = 8")
+        await deliver(producer, journal, journal.payloads())
+        told = """
+            SELECT (SELECT max(size) FROM ledgerx.checkpoints), (SELECT max(seq) FROM ledgerx.snapshots),
+                (SELECT min(seq) FROM ledgerx.findings)
+        """
+        await until(lambda: connection.execute(told).fetchall() == [(journal.last, 6, 8)])
     assert worker.terminate() == 0

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from ledgerx.commands import Direction, Hold, Line, Post, Release
+from ledgerx.findings import Finding
 from ledgerx.journal import Entry, chain
 from ledgerx.state import POSTINGS_PER_MARK, Sums
-from ledgerx.verify import Audit, Finding
+from ledgerx.verify import Audit
 from tests.commands import envelope, opening, transfer
 from tests.unit.memory_ledger import TENANT, MemoryLedger
 

@@ -47,8 +47,8 @@ ADD COLUMN strict_categories boolean NOT NULL DEFAULT false,
 ADD COLUMN settings_seq bigint NOT NULL DEFAULT 0,
 ADD CONSTRAINT heads_registries_check CHECK (assets >= 0 AND categories >= 0 AND settings_seq >= 0);
 
--- Whether accounts hold an asset, and with which scale. All accounts have a number above zero, and a query says so to use
--- this index: the planner would take it for look-ups by code as well, where it knows nothing of the table yet.
+-- Whether accounts hold an asset, and with which scale. All accounts have a number above zero, and a query says so to
+-- use this index: the planner would take it for look-ups by code as well, where it knows nothing of the table yet.
 CREATE INDEX accounts_asset ON ledgerx.accounts (tenant_id, asset) WHERE account_id > 0;
 
 DO $$

@@ -1,5 +1,5 @@
 -- Webhooks: where events of a tenant are sent, how far that has come, and a log of the attempts.
--- depends: 0012.reading_at_scale
+-- depends: 0014.exports
 
 SET ROLE ledgerx_owner;
 

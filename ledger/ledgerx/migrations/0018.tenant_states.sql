@@ -1,5 +1,5 @@
 -- Who owns a tenant outside, whether it may be used, what it is limited to, and how it is removed for good.
--- depends: 0016.outbox_retention
+-- depends: 0017.integrity
 
 SET ROLE ledgerx_owner;
 

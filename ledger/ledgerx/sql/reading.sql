@@ -13,10 +13,11 @@ CROSS JOIN LATERAL (
 ORDER BY e.seq;
 
 -- name: amendments
--- The annotations of those of these transactions that were amended, as the latest amendment left them.
+-- The annotations of those of these transactions that were amended by the entry `known`, as the latest amendment left
+-- them.
 SELECT wanted.seq, a.category, a.description, a.metadata
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
-CROSS JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, wanted.seq) AS a;
+CROSS JOIN LATERAL ledgerx.latest_amendment(%(tenant_id)s, wanted.seq, %(known)s) AS a;
 
 -- name: links
 -- What became of these transactions: at most 100 entries that resolved, reversed or amended each, the oldest first. Of

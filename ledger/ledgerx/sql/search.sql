@@ -115,9 +115,9 @@ CROSS JOIN LATERAL (
 ) AS a;
 
 -- name: fitting_transactions
--- Those of the entries with these numbers that are transactions and fit all filters as they are now, newest first.
--- Accounts and amounts are asked of one posting together, and of an owner's alone where one is said. Nothing is looked
--- up that no filter asks for.
+-- Those of the entries with these numbers that are transactions and fit all filters as they are at the entry `known`,
+-- newest first. Accounts and amounts are asked of one posting together, and of an owner's alone where one is said.
+-- Nothing is looked up that no filter asks for.
 SELECT e.seq
 FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
 CROSS JOIN LATERAL (
@@ -130,7 +130,7 @@ CROSS JOIN LATERAL (
 ) AS e
 LEFT JOIN LATERAL (
     SELECT seq, category, metadata
-    FROM ledgerx.latest_amendment(%(tenant_id)s, e.seq)
+    FROM ledgerx.latest_amendment(%(tenant_id)s, e.seq, %(known)s)
     WHERE %(category)s::text IS NOT NULL OR %(metadata)s::jsonb IS NOT NULL
 ) AS amended ON true
 CROSS JOIN LATERAL (

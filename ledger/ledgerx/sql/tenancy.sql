@@ -7,6 +7,10 @@ VALUES (%(tenant_id)s, %(name)s, %(owner)s, %(time_zone)s);
 -- The head of an empty journal.
 INSERT INTO ledgerx.heads (tenant_id, hash, recorded_at) VALUES (%(tenant_id)s, %(hash)s, now());
 
+-- name: insert_schedule
+-- When the balances of a tenant are captured, as the defaults say.
+INSERT INTO ledgerx.snapshot_schedules (tenant_id) VALUES (%(tenant_id)s);
+
 -- name: find_tenant
 -- A tenant's id by its name; only the owner of the schema sees the whole registry.
 SELECT tenant_id FROM ledgerx.tenants WHERE name = %(name)s;

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.exports import TOPIC_EXPORTS
 from ledgerx_cli.embedded import jars, java
 from ledgerx_cli.ports import LOOPBACK, free_ports
 from ledgerx_cli.supervisor import Part
@@ -152,8 +153,9 @@ async def create_topics(access: KafkaAccess) -> None:
     try:
         await admin.start()
         brokers = len((await admin.describe_cluster())["brokers"])
-        journal = NewTopic(TOPIC_JOURNAL, JOURNAL_PARTITIONS, min(_REPLICAS, brokers))
-        response = await admin.create_topics([journal])
+        replicas = min(_REPLICAS, brokers)
+        journal = NewTopic(TOPIC_JOURNAL, JOURNAL_PARTITIONS, replicas)
+        response = await admin.create_topics([journal, NewTopic(TOPIC_EXPORTS, 1, replicas)])
     finally:
         await admin.close()
     for topic, code, message in response.topic_errors:

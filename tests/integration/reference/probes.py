@@ -35,6 +35,7 @@ _FORGED: Sequence[Any] = ("\0", [{}, "\0"], [{}, 2**70], [2**70, 0])
 # Values of parameters in paths that lead nowhere, where "nothing" would not do.
 _NOTHING = {
     "transaction_id": "999999",
+    "export_id": str(UUID(int=0)),
     "client_id": "nobody",
     "user_id": str(UUID(int=0)),
     "secret_id": str(UUID(int=0)),
@@ -117,6 +118,20 @@ async def probe_suspension(
             spoken = msgspec.structs.replace(asked, principal=cast.others_owner)
             await _note(recorder, api, session, spoken)
     for asked in logins:
+        await _note(recorder, api, session, asked)
+
+
+async def probe_without_exports(
+    recorder: Recorder, api: ApiProcess, session: aiohttp.ClientSession, cast: Cast
+) -> None:
+    """Record what `api` answers that has no storage for exports, and did have one."""
+    listed = await send(api, session, request("GET", "/v1/exports", principal=cast.service))
+    [done] = [one["id"] for one in listed.body["items"] if one["status"] == "done"]
+    for asked in (
+        request("POST", "/v1/exports", {"format": "csv", "dataset": "postings"}, principal=cast.service),
+        request("GET", f"/v1/exports/{done}", principal=cast.service),
+        request("GET", f"/v1/exports/{done}/download", principal=cast.service),
+    ):
         await _note(recorder, api, session, asked)
 
 

@@ -25,6 +25,8 @@ FORM = "application/x-www-form-urlencoded"
 # What examples show in place of the time at which they are recorded.
 _BEGINNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 _DAY = timedelta(days=1)
+# A link's end has no fraction of a second.
+_LINKED_UNTIL = "2026-01-05T09:15:00Z"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +86,9 @@ async def send(api: ApiProcess, session: aiohttp.ClientSession, asked: Request, 
         headers["Content-Type"] = asked.media_type
     data = None if raw_body is None else io.BytesIO(raw_body)
     url = f"{api.base_url}{quote(asked.path, safe=':/%')}"
-    async with session.request(asked.method, url, params=asked.query, headers=headers, data=data) as answer:
+    async with session.request(
+        asked.method, url, params=asked.query, headers=headers, data=data, allow_redirects=False
+    ) as answer:
         if answer.content_type == "text/event-stream":
             return Answer(answer.status, answer.headers, (await _first_events(answer)).decode())
         raw = await answer.read()
@@ -187,7 +191,17 @@ def repeatable(text: str) -> str:
         (r'(?<="x":")[\w-]{43}(?=")', lambda n: _text("key", n)),
         (r'(?<="kid":")[0-9a-f]{16}(?=")', lambda n: _hex("kid", n)[:16]),
         (r"(?<=[0-9a-f]{12}\.)[0-9a-f]{12}\b", lambda n: _hex("client", n)[:12]),
-        (r'(?<=")[\w+/]{43}=(?=\\?")', lambda n: base64.b64encode(bytes.fromhex(_hex("hash", n))).decode()),
+        (r"(?<= )[\w+/]{91}=(?=\\n)", lambda n: base64.b64encode(_bytes("signature", n, 68)).decode()),
+        (
+            r"(?<=\+)[0-9a-f]{8}\+[\w+/]{44}(?=\")",
+            lambda n: f"{_hex('id', n)[:8]}+{base64.b64encode(_bytes('verifier', n, 33)).decode()}",
+        ),
+        (r"\b1[789]\d{14}\b", lambda n: f"{1_767_600_000_000_000 + n * 1_000_000}"),
+        (r'(?<=\\")[\w+/]{22}==(?=\\")', lambda n: base64.b64encode(_bytes("fingerprint", n, 16)).decode()),
+        (r'(?<=["n ])[\w+/]{43}=(?=\\?["n])', lambda n: base64.b64encode(bytes.fromhex(_hex("hash", n))).decode()),
+        (r'(?<="sha256":")[0-9a-f]{64}(?=")', lambda n: _hex("file", n)),
+        (r'(?<="link":")[\w-]{96}(?=")', _link),
+        (r'/v1/downloads/[\w-]{96}","expires_at":"[^"]+', lambda n: f'{_downloads(n)}","expires_at":"{_LINKED_UNTIL}'),
         (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", lambda n: f"0198c0de-0000-7000-8000-{n:012x}"),
     )
     for pattern, made_up in kinds:
@@ -214,9 +228,22 @@ def _with_times(text: str) -> str:
     return _replaced(pattern, {found: f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" for found, moment in shown.items()}, text)
 
 
+def _link(number: int) -> str:
+    return (_text("link", number) + _text("to", number) + _text("file", number))[:96]
+
+
+def _downloads(number: int) -> str:
+    return f"/v1/downloads/{_link(number)}"
+
+
 def _hex(kind: str, number: int) -> str:
     return hashlib.sha256(f"{kind} {number}".encode()).hexdigest()
 
 
 def _text(kind: str, number: int) -> str:
-    return base64.urlsafe_b64encode(bytes.fromhex(_hex(kind, number))).decode().rstrip("=")
+    return base64.urlsafe_b64encode(_bytes(kind, number, 32)).decode().rstrip("=")
+
+
+def _bytes(kind: str, number: int, length: int) -> bytes:
+    """As many bytes that are always the same."""
+    return (bytes.fromhex(_hex(kind, number)) * 3)[:length]

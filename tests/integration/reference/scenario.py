@@ -5,7 +5,7 @@ common, such as errors of tokens, bodies and rate limits, is asked by `probes` w
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -57,17 +57,25 @@ class Cast(msgspec.Struct, frozen=True):
 
 
 async def play(
-    recorder: Recorder, cast: Cast, *, reach_head: Callable[[], None], give_up: Callable[[str], None]
+    recorder: Recorder,
+    cast: Cast,
+    *,
+    reach_head: Callable[[], None],
+    sign_head: Callable[[], Awaitable[None]],
+    give_up: Callable[[str], None],
+    write_exports: Callable[[], Awaitable[None]],
 ) -> None:
     """Record all of it.
 
-    `reach_head` brings the projections to the head of the journal, `give_up` lets an event for a webhook be dead.
+    `reach_head` brings the projections to the head of the journal, `sign_head` signs it, `give_up` lets an event for a
+    webhook be dead, `write_exports` writes the files that were asked for.
     """
     await services(recorder, cast)
     await log_in(recorder, cast)
     await issuers(recorder, cast)
     await accounts(recorder, cast)
     await transactions(recorder, cast)
+    await sign_head()
     await holds(recorder, cast)
     await reversals(recorder, cast)
     await batches(recorder, cast)
@@ -76,9 +84,13 @@ async def play(
     await assets(recorder, cast)
     await categories(recorder, cast)
     await settings(recorder, cast)
+    await integrity(recorder, cast, sign_head)
     reach_head()
+    captured = request("GET", "/v1/accounts/users:1:wallet/snapshots", principal=cast.service)
+    await recorder.show("Its balances as they were captured", captured)
     await events(recorder, cast)
     await webhooks(recorder, cast, give_up)
+    await exports(recorder, cast, write_exports)
     await people(recorder, cast)
     await passwords(recorder, cast)
     await clients(recorder, cast)
@@ -354,6 +366,24 @@ async def reads(recorder: Recorder, cast: Cast) -> None:
     await recorder.refused("invalid_cursor", get("/v1/accounts?cursor=nonsense"))
 
 
+async def integrity(recorder: Recorder, cast: Cast, sign_head: Callable[[], Awaitable[None]]) -> None:
+    """Checkpoints, and what is proved by them."""
+    get = partial(request, "GET", principal=cast.service)
+    [older] = (await recorder.done(get("/v1/checkpoints")))["items"]
+    last = (await recorder.done(post(cast, "cashback", "1.00", "bank", "users:2:wallet")))["id"]
+    await recorder.refused("not_checkpointed", get(f"/v1/transactions/{last}/proof"))
+    await sign_head()
+    await recorder.show("The latest checkpoint", get("/v1/checkpoints?limit=1"))
+    note = partial(request, "GET", "/v1/checkpoints", headers={"Accept": "text/plain"})
+    await recorder.show("Its note alone", note(principal=cast.service))
+    await recorder.refused("not_found", note(principal=cast.others_owner))
+    await recorder.show("The proof of a transaction", get(f"/v1/transactions/{DEPOSIT}/proof"))
+    await recorder.show("What an older one begins with", get(f"/v1/checkpoints/proof?from={older['size']}&to={last}"))
+    await recorder.refused("invalid_field", get(f"/v1/checkpoints/proof?from={last}&to={older['size']}"))
+    await recorder.refused("not_found", get(f"/v1/checkpoints/proof?from=1&to={last}"))
+    await recorder.refused("not_found", get(f"/v1/transactions/{DEPOSIT}/proof?checkpoint=1"))
+
+
 async def closing(recorder: Recorder, cast: Cast) -> None:
     """The end of accounts, and limits that do not fit."""
     close = partial(request, "DELETE", principal=cast.service)
@@ -434,6 +464,37 @@ async def events(recorder: Recorder, cast: Cast) -> None:
     await recorder.show("From the beginning", get("/v1/events?after=0&limit=1"))
     await recorder.show("From the last one seen", get(f"/v1/events/stream?after={DEPOSIT - 1}"))
     await recorder.show("Where the journal stands", get("/v1/integrity"))
+
+
+async def exports(recorder: Recorder, cast: Cast, write: Callable[[], Awaitable[None]]) -> None:
+    """Files of it all."""
+    ask = partial(request, principal=cast.service)
+    wanted = {"format": "csv", "dataset": "balances", "filters": {"prefix": "users"}}
+    first = (await recorder.show("The balances of all wallets", ask("POST", "/v1/exports", wanted)))["id"]
+    ledger = await recorder.show(
+        "The ledger for Beancount", ask("POST", "/v1/exports", {"format": "beancount", "dataset": "transactions"})
+    )
+    foreign = {"format": "csv", "dataset": "balances", "filters": {"category": "food"}}
+    await recorder.refused("invalid_field", ask("POST", "/v1/exports", foreign))
+    await recorder.show("Cancel an export", ask("DELETE", f"/v1/exports/{ledger['id']}"))
+    await recorder.refused("export_not_done", ask("GET", f"/v1/exports/{ledger['id']}/download"))
+    await write()
+    done = await recorder.show("One that is done", ask("GET", f"/v1/exports/{first}"))
+    await recorder.show("All of them", ask("GET", "/v1/exports?limit=2"))
+    await recorder.show("To its file", ask("GET", f"/v1/exports/{first}/download"))
+    url = done["download"]["url"]
+    await recorder.show("The file", request("GET", url))
+    await recorder.show("The beginning of the file", request("GET", url, headers={"Range": "bytes=0-30"}))
+    await recorder.refused("range_not_satisfiable", request("GET", url, headers={"Range": "bytes=9999-"}))
+    await recorder.refused("not_found", request("GET", "/v1/downloads/nothing"))
+    other = ask("POST", "/v1/exports", {"format": "jsonl", "dataset": "postings"})
+    ended = await recorder.done(other)
+    await write()
+    link = (await recorder.done(ask("GET", f"/v1/exports/{ended['id']}")))["download"]["url"]
+    await recorder.done(ask("DELETE", f"/v1/exports/{ended['id']}"))
+    await recorder.refused("export_expired", ask("GET", f"/v1/exports/{ended['id']}/download"))
+    await recorder.refused("export_expired", request("GET", link))
+    await recorder.refused_at_last("too_many_exports", other)
 
 
 async def webhooks(recorder: Recorder, cast: Cast, give_up: Callable[[str], None]) -> None:

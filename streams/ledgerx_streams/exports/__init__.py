@@ -1,0 +1,1 @@
+"""Files of a tenant's data: what they hold, how it is written, and who writes it."""
