@@ -15,6 +15,7 @@ from uuid import UUID
 
 import aiohttp
 import msgspec
+import pytest
 from aiokafka import AIOKafkaConsumer
 
 from ledgerx.errors import ConfigurationError
@@ -63,6 +64,7 @@ class Load:
         self._stopping = True
 
 
+@pytest.mark.timeout(120 + 60 * KILLS)
 def test_parts_killed_under_load_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     print(f"LEDGERX_CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
     with Up(tmp_path / "data") as up:
