@@ -17,7 +17,7 @@ from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 
-KEYS = [f"{number}" for number in range(400)]
+KEYS = [f"{number}" for number in range(2_000)]
 CLIENTS = 32
 
 
@@ -51,7 +51,7 @@ class Load:
             assert answer.status in (201, 503), answer
             if answer.status == 201:
                 self.acknowledged[key] = answer.body["id"]
-            if len(self.acknowledged) > len(KEYS) // 4:
+            if len(self.acknowledged) > len(KEYS) // 10:
                 self.some_acknowledged.set()
 
 

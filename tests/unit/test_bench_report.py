@@ -91,7 +91,8 @@ def test_a_part_is_charged_for_children_that_have_ended() -> None:
         process.stdout.readline()
         usage = processes.usage({"burner": process.pid})["burner"]
         process.communicate()
-    assert usage.cpu_s >= BURN_S
+    # Linux counts user and system time in whole ticks of 10 ms each.
+    assert usage.cpu_s >= BURN_S - 0.02
     assert usage.memory_bytes > 0
 
 
