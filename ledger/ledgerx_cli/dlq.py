@@ -38,6 +38,12 @@ def replay(*, data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
     _show(asyncio.run(_replay(kafka_access(data))), json=json)
 
 
+@app.command
+def discard(*, data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
+    """Have done with the messages that wait: projections have what they lacked from the tables meanwhile."""
+    _show(asyncio.run(dead_letters.discard(kafka_access(data))), json=json)
+
+
 async def _replay(kafka: KafkaAccess) -> list[DeadLetter]:
     return [letter async for letter in dead_letters.replay(kafka)]
 

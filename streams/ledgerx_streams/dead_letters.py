@@ -1,7 +1,8 @@
 """Messages that a projection could not take: what they are and why, and sending them again where they came from.
 
-A message is done with once it was sent again: the offset that the group `GROUP` has committed says how far that is. To
-send one again does no harm: projections pass over what they hold, and what still cannot be taken comes back.
+A message is done with once it was sent again or discarded: the offset that the group `GROUP` has committed says how far
+that is. To send one again does no harm: projections pass over what they hold, and what still cannot be taken comes
+back.
 """
 
 from collections.abc import AsyncIterator
@@ -72,6 +73,15 @@ async def replay(kafka: KafkaAccess) -> AsyncIterator[DeadLetter]:
             )
             await consumer.commit({_PARTITION: record.offset + 1})
             yield letter
+
+
+async def discard(kafka: KafkaAccess) -> list[DeadLetter]:
+    """Have done with all that were not sent again yet, and return them. Raises `KafkaError`."""
+    async with _consumer(kafka) as consumer:
+        letters = [_letter(record) async for record in _records(consumer, since_start=False)]
+        if letters:
+            await consumer.commit({_PARTITION: letters[-1].number + 1})
+    return letters
 
 
 @asynccontextmanager
