@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from ledgerx.database import Pool
 from ledgerx.events import TOPIC_JOURNAL
@@ -40,11 +41,8 @@ class TenantStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_partitions(kafka: KafkaAccess) -> list[PartitionStatus]:
     """Every partition of the journal's topic; none while there is no such topic. Raises `KafkaError`."""
+    partitions = [TopicPartition(TOPIC_JOURNAL, number) for number in await _partitions(kafka)]
     async with AIOKafkaConsumer(**kafka.aiokafka(), group_id=GROUP, enable_auto_commit=False) as consumer:
-        # Asks the broker for all topics; without that it knows of none.
-        await consumer.topics()
-        numbers = sorted(consumer.partitions_for_topic(TOPIC_JOURNAL) or ())
-        partitions = [TopicPartition(TOPIC_JOURNAL, number) for number in numbers]
         beginnings = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         done = {one: await consumer.committed(one) or beginnings[one] for one in partitions}
@@ -54,6 +52,16 @@ async def read_partitions(kafka: KafkaAccess) -> list[PartitionStatus]:
         )
         for one in partitions
     ]
+
+
+async def _partitions(kafka: KafkaAccess) -> list[int]:
+    admin = AIOKafkaAdminClient(**kafka.aiokafka())
+    await admin.start()
+    try:
+        [topic] = await admin.describe_topics([TOPIC_JOURNAL])
+    finally:
+        await admin.close()
+    return sorted(partition["partition"] for partition in topic["partitions"])
 
 
 async def read_tenants_status(pool: Pool, name: str | None = None) -> AsyncIterator[TenantStatus]:
