@@ -14,6 +14,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 # Characters; a cursor carries the filters of its list.
 MAX_CURSOR = 8_192
+_NUL = b"\\u0000"
 
 Limit = Annotated[
     int | None,
@@ -55,6 +56,8 @@ def start(path: str, cursor: str | None, limit: int | None, *, first: P, positio
         found: Cursor[P] = msgspec.json.decode(raw, type=Cursor[position])  # type: ignore[valid-type]
     except (UnicodeError, binascii.Error, msgspec.DecodeError):
         raise InvalidCursor("this is not a cursor") from None
+    if _NUL in raw:
+        raise InvalidCursor("no cursor of ours holds what the database cannot")
     if found.path != path or not 1 <= found.limit <= MAX_LIMIT:
         raise InvalidCursor("this cursor belongs to another list")
     return Cursor(path, limit or found.limit, found.position)
