@@ -80,10 +80,15 @@ def write_new_keyset(path: Path) -> Keyset:
     Raises `FileExistsError` rather than replace keys that tokens were signed with.
     """
     keyset = new_keyset()
+    write_new_file(path, keyset)
+    return keyset
+
+
+def write_new_file(path: Path, keys: msgspec.Struct) -> None:
+    """Write keys to a file that is not there yet, readable by its owner only. Raises `FileExistsError`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(keyset)))
-    return keyset
+        file.write(msgspec.json.format(msgspec.json.encode(keys)))
 
 
 def rotated(keyset: Keyset) -> Keyset:

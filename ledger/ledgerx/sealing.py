@@ -4,7 +4,6 @@ The keys are one JSON file of JWKs (RFC 7517, `oct`), readable by those who seal
 ones open what they sealed, and are kept until nothing of theirs is left.
 """
 
-import os
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from jwt.utils import base64url_decode, base64url_encode
 
 from ledgerx.errors import ConfigurationError
+from ledgerx.keys import write_new_file
 
 _KEY_BYTES = 32
 _ID_BYTES = 8
@@ -77,9 +77,7 @@ def write_new_sealing_keys(path: Path) -> SealingKeys:
     Raises `FileExistsError` rather than replace keys that secrets were sealed with.
     """
     keys = new_sealing_keys()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(keys)))
+    write_new_file(path, keys)
     return keys
 
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from ledgerx.commands import Direction
 from ledgerx.journal import AccountState, AccountType, Entry, Layer, SettingsState
+from ledgerx.journal import Posting as JournalPosting
 from ledgerx.money import from_minor
 from ledgerx.state import Balance as BalanceNow
 
@@ -148,17 +149,7 @@ def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | N
         category=entry.category,
         description=entry.description,
         metadata=_raw(entry.metadata),
-        postings=[
-            Posting(
-                line.account or None,
-                direction(line.amount),
-                from_minor(abs(line.amount), line.scale),
-                line.asset,
-                line.scale,
-                UNSET if line.layer is Layer.POSTED else LAYERS[line.layer],
-            )
-            for line in entry.postings
-        ],
+        postings=[posting(line) for line in entry.postings],
         actor=entry.actor or None,
         idempotency_key=entry.idempotency_key,
         hash=entry.hash or None,
@@ -168,6 +159,18 @@ def transaction(entry: Entry, balances: Mapping[str, tuple[BalanceNow, int]] | N
         if balances is None
         else {code: shown_balance(now, scale) for code, (now, scale) in balances.items()},
         **more,
+    )
+
+
+def posting(line: JournalPosting) -> Posting:
+    """A line of a transaction as clients see it."""
+    return Posting(
+        line.account or None,
+        direction(line.amount),
+        from_minor(abs(line.amount), line.scale),
+        line.asset,
+        line.scale,
+        UNSET if line.layer is Layer.POSTED else LAYERS[line.layer],
     )
 
 

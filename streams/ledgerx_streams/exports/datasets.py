@@ -13,11 +13,11 @@ from uuid import UUID
 
 import msgspec
 
-from ledgerx import exports, rows
+from ledgerx import exports, rows, shown
 from ledgerx.codes import CodeRange, below, exactly
 from ledgerx.database import Pool, Queries, tenant_scope
 from ledgerx.exports import ExportFilters
-from ledgerx.journal import Entry, Layer, Posting
+from ledgerx.journal import Entry, Posting
 from ledgerx.money import from_minor
 from ledgerx.reading import AccountRecord
 from ledgerx.search import Found, find_accounts, plan_scan, scan_between
@@ -30,7 +30,6 @@ ACCOUNTS_AT_ONCE = 200
 
 _queries = Queries("ledgerx_streams", "sql/exports.sql")
 _encode = msgspec.json.Encoder().encode
-_LAYERS = {layer: layer.name.lower() for layer in Layer}
 
 Row: TypeAlias = Sequence[Any]
 
@@ -258,7 +257,7 @@ def _transaction(entry: Entry, seq: int) -> Row:
         entry.seq,
         entry.kind.value,
         *_said(entry),
-        msgspec.Raw(_encode([_line(line) for line in entry.postings])),
+        msgspec.Raw(_encode([shown.posting(line) for line in entry.postings])),
         entry.actor,
         entry.idempotency_key,
         msgspec.to_builtins(entry.hash),
@@ -266,18 +265,6 @@ def _transaction(entry: Entry, seq: int) -> Row:
         entry.expires_at,
         seq,
     )
-
-
-def _line(line: Posting) -> dict[str, Any]:
-    """A line as the API shows it within a transaction."""
-    shown = {
-        "account": line.account,
-        "direction": _direction(line),
-        "amount": from_minor(abs(line.amount), line.scale),
-        "asset": line.asset,
-        "scale": line.scale,
-    }
-    return shown if line.layer is Layer.POSTED else {**shown, "layer": _LAYERS[line.layer]}
 
 
 _POSTINGS = (
@@ -302,11 +289,11 @@ def _posting(entry: Entry, number: int, line: Posting, seq: int) -> Row:
         number,
         entry.kind.value,
         line.account,
-        _direction(line),
+        shown.direction(line.amount).value,
         from_minor(abs(line.amount), line.scale),
         line.asset,
         line.scale,
-        _LAYERS[line.layer],
+        shown.LAYERS[line.layer],
         *_said(entry),
         entry.target_seq,
         seq,
@@ -334,15 +321,11 @@ def _balance(account: Account, now: Balance, cut: Cut) -> Row:
         account.asset,
         account.scale,
         account.type.value,
-        "debit" if account.type.sign > 0 else "credit",
+        shown.direction(account.type.sign).value,
         *(from_minor(minor, account.scale) for minor in (now.posted, now.pending_in, now.pending_out, now.available)),
         cut.seq,
         cut.recorded_at,
     )
-
-
-def _direction(line: Posting) -> str:
-    return "debit" if line.amount > 0 else "credit"
 
 
 DATASETS = {
