@@ -61,8 +61,8 @@ class Projector:
         """Bring a tenant's projection up to the last of `messages`, which are in order; one call a tenant at a time.
 
         A gap before a message is filled from the tables. A fork stops the tenant: from then on its messages are passed
-        over, until the projection is rebuilt. Raises `psycopg.Error` and
-        `TemporaryError`; the same messages may be given again then.
+        over, until the projection is rebuilt. Raises `psycopg.Error` and `TemporaryError`; the same messages may be
+        given again then.
         """
         if tenant_id in self._forked:
             if await self._load(tenant_id) == self._forked[tenant_id]:

@@ -44,3 +44,8 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
 def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:
     """The fields of at least one row, all of them integers, as array literals by name."""
     return integer_arrays(rows[0].__struct_fields__, map(msgspec.structs.astuple, rows))
+
+
+def lists(rows: Sequence[msgspec.Struct]) -> dict[str, list[object]]:
+    """The fields of at least one row as lists by name, of any types that psycopg knows."""
+    return {name: [getattr(row, name) for row in rows] for name in rows[0].__struct_fields__}

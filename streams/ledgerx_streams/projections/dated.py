@@ -15,6 +15,7 @@ import msgspec
 from ledgerx.database import Connection, Queries
 from ledgerx.events import EntryRecord
 from ledgerx.state import POSTINGS_PER_MARK
+from ledgerx_streams.projections import lists
 
 POSTINGS_PER_BLOCK = 1_000
 
@@ -77,10 +78,10 @@ async def write_dated(connection: Connection, tenant_id: UUID, entries: Sequence
     )
     parts, marks = numbered(dict(await tails.fetchall()), entries)
     if marks:
-        await connection.execute(_queries.insert_marks, {"tenant_id": tenant_id, **_columns(marks)})
+        await connection.execute(_queries.insert_marks, {"tenant_id": tenant_id, **lists(marks)})
     sizes: dict[tuple[int, datetime, int, int], int] = {}
     for part in parts:
-        changed = await connection.execute(_queries.add_to_blocks, {"tenant_id": tenant_id, **_columns(part)})
+        changed = await connection.execute(_queries.add_to_blocks, {"tenant_id": tenant_id, **lists(part)})
         async for *key, postings in changed:
             sizes[tuple(key)] = postings
     for (account_id, effective_at, seq, line), postings in sizes.items():
@@ -96,7 +97,3 @@ async def write_dated(connection: Connection, tenant_id: UUID, entries: Sequence
             await connection.execute(
                 _queries.split_block, {**block, "head_seq": head_seq, "postings": POSTINGS_PER_BLOCK // 2}
             )
-
-
-def _columns(rows: Sequence[msgspec.Struct]) -> dict[str, list[object]]:
-    return {name: [getattr(row, name) for row in rows] for name in rows[0].__struct_fields__}

@@ -13,7 +13,7 @@ import msgspec
 from ledgerx.database import Connection, Queries
 from ledgerx.events import EntryRecord
 from ledgerx.journal import Kind, Layer
-from ledgerx_streams.projections import Projection
+from ledgerx_streams.projections import Projection, lists
 from ledgerx_streams.projections.dated import write_dated
 
 _queries = Queries("ledgerx_streams", "sql/volumes.sql")
@@ -53,18 +53,7 @@ def movements(entries: Iterable[EntryRecord]) -> list[Movement]:
 async def _write(connection: Connection, tenant_id: UUID, entries: Sequence[EntryRecord]) -> None:
     added = [*movements(entries), *await _amended(connection, tenant_id, entries)]
     if added:
-        await connection.execute(
-            _queries.add,
-            {
-                "tenant_id": tenant_id,
-                "account_id": [one.account_id for one in added],
-                "effective_at": [one.effective_at for one in added],
-                "category": [one.category for one in added],
-                "debits": [one.debits for one in added],
-                "credits": [one.credits for one in added],
-                "postings": [one.postings for one in added],
-            },
-        )
+        await connection.execute(_queries.add, {"tenant_id": tenant_id, **lists(added)})
     dated = [entry for entry in entries if entry.effective_at is not None and entry.postings]
     if dated:
         await write_dated(connection, tenant_id, dated, entries[-1].seq)
