@@ -1,14 +1,17 @@
 """`ledgerx tenant`."""
 
 import asyncio
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Literal, TypeVar
+from uuid import UUID
 
 import msgspec
 from cyclopts import App, Parameter
 
 from ledgerx import findings
 from ledgerx.audit import SYSTEM
-from ledgerx.database import connect, pool
+from ledgerx.database import Connection, connect, pool
 from ledgerx.engine import Engine
 from ledgerx.registries import ensure_strict_categories
 from ledgerx.snapshots import SnapshotSettings, read_snapshot_settings, set_snapshot_settings
@@ -25,6 +28,8 @@ from ledgerx.tenancy import (
 )
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
+
+T = TypeVar("T")
 
 app = App(name="tenant", help="Manage tenants.")
 
@@ -63,12 +68,7 @@ def registration(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Let people register themselves as members of a tenant, or no more."""
-    asyncio.run(_set_registration(owner_url(data), name, allowed=state == "open"))
-
-
-async def _list(url: str) -> list[Tenant]:
-    async with await connect(url, application_name="ledgerx-tenant") as connection:
-        return await read_tenants(connection)
+    asyncio.run(_done(owner_url(data), name, partial(allow_registration, allowed=state == "open")))
 
 
 @app.command
@@ -99,7 +99,7 @@ def members_may_post(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Let members of a tenant record transactions that take from their own accounts, or no more."""
-    asyncio.run(_set_members_may_post(owner_url(data), name, allowed=answer == "yes"))
+    asyncio.run(_done(owner_url(data), name, partial(let_members_post, allowed=answer == "yes")))
 
 
 @app.command
@@ -116,7 +116,8 @@ def snapshots(
     json: AsJson = False,
 ) -> str:
     """Print when the balances of a tenant are captured and how long that is kept, after setting what is given."""
-    settings = asyncio.run(_set_snapshots(owner_url(data), name, schedule, retention_days))
+    setting = partial(_set_snapshots, schedule=schedule, retention_days=retention_days)
+    settings = asyncio.run(_done(owner_url(data), name, setting))
     if json:
         return msgspec.json.encode(settings).decode()
     return "\n".join([*(f"schedule: {one}" for one in settings.schedule), f"retention_days: {settings.retention_days}"])
@@ -125,37 +126,31 @@ def snapshots(
 @app.command
 def clear_findings(name: Annotated[str, Parameter(help="The tenant's name.")], /, *, data: Data = DEFAULT_DATA) -> str:
     """Forget what was found to be wrong with a tenant's journal, once it is looked into; what still is comes back."""
-    return f"{name}: {asyncio.run(_clear_findings(owner_url(data), name))} cleared"
+    return f"{name}: {asyncio.run(_done(owner_url(data), name, findings.clear_findings))} cleared"
+
+
+async def _done(url: str, name: str, work: Callable[[Connection, UUID], Awaitable[T]]) -> T:
+    """What `work` on the tenant of this name comes to, done as the schema's owner."""
+    async with await connect(url, application_name="ledgerx-tenant") as connection:
+        return await work(connection, await find_tenant(connection, name))
 
 
 async def _set_snapshots(
-    url: str, name: str, schedule: list[str] | None, retention_days: int | None
+    connection: Connection, tenant_id: UUID, *, schedule: list[str] | None, retention_days: int | None
 ) -> SnapshotSettings:
+    settings = await read_snapshot_settings(connection, tenant_id)
+    changed = SnapshotSettings(
+        schedule=settings.schedule if schedule is None else tuple(schedule),
+        retention_days=settings.retention_days if retention_days is None else retention_days,
+    )
+    if changed != settings:
+        await set_snapshot_settings(connection, tenant_id, changed)
+    return changed
+
+
+async def _list(url: str) -> list[Tenant]:
     async with await connect(url, application_name="ledgerx-tenant") as connection:
-        tenant_id = await find_tenant(connection, name)
-        settings = await read_snapshot_settings(connection, tenant_id)
-        changed = SnapshotSettings(
-            schedule=settings.schedule if schedule is None else tuple(schedule),
-            retention_days=settings.retention_days if retention_days is None else retention_days,
-        )
-        if changed != settings:
-            await set_snapshot_settings(connection, tenant_id, changed)
-        return changed
-
-
-async def _clear_findings(url: str, name: str) -> int:
-    async with await connect(url, application_name="ledgerx-tenant") as connection:
-        return await findings.clear_findings(connection, await find_tenant(connection, name))
-
-
-async def _set_members_may_post(url: str, name: str, *, allowed: bool) -> None:
-    async with await connect(url, application_name="ledgerx-tenant") as connection:
-        await let_members_post(connection, await find_tenant(connection, name), allowed=allowed)
-
-
-async def _set_registration(url: str, name: str, *, allowed: bool) -> None:
-    async with await connect(url, application_name="ledgerx-tenant") as connection:
-        await allow_registration(connection, await find_tenant(connection, name), allowed=allowed)
+        return await read_tenants(connection)
 
 
 async def _create(url: str, name: str) -> ClientCredentials:
