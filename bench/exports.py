@@ -18,8 +18,8 @@ from uuid import UUID
 from bench.reading import servers
 from ledgerx import database as db
 from ledgerx.exports import Dataset, Format
+from ledgerx.logins import Database
 from ledgerx.tenancy import create_tenant
-from ledgerx_cli.roles import Database
 from tests.integration.large_journal import fill_journal
 
 _WANTED = [(Dataset.POSTINGS, Format.CSV), (Dataset.POSTINGS, Format.JSONL), (Dataset.POSTINGS, Format.PARQUET)]

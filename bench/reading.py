@@ -32,12 +32,12 @@ import psycopg
 
 from bench.reads import Reads
 from ledgerx import __version__
+from ledgerx.logins import ROLES, Database, set_passwords
 from ledgerx.migrate import migrate
 from ledgerx_cli.bench.command import machine_of
 from ledgerx_cli.bench.quantiles import Buckets, buckets, growth, interpolated, nearest_rank
 from ledgerx_cli.bench.report import Machine
 from ledgerx_cli.embedded.postgres import Postgres
-from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
 from tests.integration.api_process import ApiProcess
 from tests.integration.large_journal import USERS, make_large_journal

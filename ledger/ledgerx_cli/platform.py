@@ -6,9 +6,9 @@ import msgspec
 
 from ledgerx import settings
 from ledgerx.errors import ConfigurationError
+from ledgerx.logins import Database
 from ledgerx.settings import Secret
 from ledgerx_cli.data_directory import DataDirectory, read_json
-from ledgerx_cli.roles import Database
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):

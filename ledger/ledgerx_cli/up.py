@@ -21,6 +21,7 @@ from cyclopts.types import Port
 from ledgerx import settings
 from ledgerx.errors import ConfigurationError
 from ledgerx.keys import write_new_keyset
+from ledgerx.logins import ROLES, Database, set_passwords
 from ledgerx.migrate import migrate
 from ledgerx.sealing import write_new_sealing_keys
 from ledgerx.search_terms import fill_search_terms
@@ -33,7 +34,6 @@ from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import Platform
 from ledgerx_cli.ports import LOOPBACK, free_ports, is_free
 from ledgerx_cli.progress import DatabaseReady, Downloading, Event, LeftoversStopped, PartReady, Ready, Report
-from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Part, Supervisor, stop_leftovers
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 

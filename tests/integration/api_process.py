@@ -11,10 +11,10 @@ from pathlib import Path
 from uuid import UUID
 
 from ledgerx.keys import read_keyset, write_new_keyset
+from ledgerx.logins import Database
 from ledgerx.sealing import write_new_sealing_keys
 from ledgerx_api.tokens import Principal, Tokens
 from ledgerx_cli.ports import free_port
-from ledgerx_cli.roles import Database
 from tests.integration.ledger_client import READ_WRITE
 
 _POLL_S = 0.05

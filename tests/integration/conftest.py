@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledgerx.logins import ROLES, Database, set_passwords
 from ledgerx.migrate import migrate
 from ledgerx.roles import Role
 from ledgerx.tenancy import ClientCredentials
 from ledgerx_cli.embedded import kafka
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
-from ledgerx_cli.roles import ROLES, Database, set_passwords
 from ledgerx_cli.supervisor import Supervisor
 from tests.documented import documented
 from tests.integration.api_process import ApiProcess

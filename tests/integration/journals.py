@@ -30,11 +30,11 @@ from ledgerx.commands import (
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.journal import AccountType
+from ledgerx.logins import Database
 from ledgerx.merkle import Tree, leaf_hash
 from ledgerx.outcomes import Recorded
 from ledgerx.tenancy import create_tenant
 from ledgerx.tiles import additions
-from ledgerx_cli.roles import Database
 from ledgerx_streams.catalog import PROJECTIONS
 
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

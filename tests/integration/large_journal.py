@@ -11,8 +11,8 @@ from uuid import UUID
 import psycopg
 
 from ledgerx import database as db
+from ledgerx.logins import Database
 from ledgerx.tenancy import create_tenant
-from ledgerx_cli.roles import Database
 from ledgerx_streams.backfill import ENTRIES_PER_PAGE, read_page
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.volumes import VOLUMES

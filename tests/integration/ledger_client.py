@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ledgerx.database import connect
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials, Scope, create_client, create_tenant
-from ledgerx_cli.roles import Database
 
 # What was answered in this session: method, path, status, and the code of a problem.
 ANSWERED: set[tuple[str, str, int, str | None]] = set()

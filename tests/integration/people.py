@@ -13,12 +13,12 @@ import psycopg
 from ledgerx.audit import SYSTEM
 from ledgerx.database import connect
 from ledgerx.emails import parse_email
+from ledgerx.logins import Database
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import Scope, create_tenant
 from ledgerx.users import create_user
 from ledgerx_api.tokens import Principal
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient
 

@@ -6,7 +6,7 @@ import psycopg
 
 from ledgerx import database as db
 from ledgerx.events import decode
-from ledgerx_cli.roles import Database
+from ledgerx.logins import Database
 from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.projections import Projection
 from ledgerx_streams.projector import Projector

@@ -15,13 +15,13 @@ from ledgerx.audit import SYSTEM
 from ledgerx.database import connect
 from ledgerx.emails import parse_email
 from ledgerx.exports import Dataset, Format, Wanted, request_export
+from ledgerx.logins import Database
 from ledgerx.roles import SCOPES, Role
 from ledgerx.sealing import read_sealing_keys
 from ledgerx.tenancy import ClientCredentials, Scope, create_client, let_members_post, read_clients
 from ledgerx.users import create_user
 from ledgerx.webhooks import Target, create_endpoint
 from ledgerx_api.tokens import Principal
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient, client_of, new_tenant
 from tests.integration.people import speaking_for

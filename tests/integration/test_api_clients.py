@@ -7,8 +7,8 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx.tenancy import MAX_SECRETS
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient
 from tests.integration.people import Person, audited, post

@@ -13,8 +13,8 @@ import pytest
 
 from ledgerx import database as db
 from ledgerx.database import tenant_scope
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials, Scope
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, new_tenant
 

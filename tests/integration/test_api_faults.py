@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 
 from ledgerx import database as db
+from ledgerx.logins import Database
 from ledgerx.verify import verify
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 

@@ -15,11 +15,11 @@ from psycopg import errors as pg
 from ledgerx.audit import SYSTEM
 from ledgerx.database import connect
 from ledgerx.errors import IssuerNotAllowed, IssuerTaken, NotFound, PreconditionFailed
+from ledgerx.logins import Database
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import ClientCredentials
 from ledgerx.trust import Trust, read_trust, remove_trust, set_trust
 from ledgerx_api.tokens import Principal
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.integration.people import Person, audited, new_people, speaking_for

@@ -11,9 +11,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from ledgerx.handles import Use, new_handle
+from ledgerx.logins import Database
 from ledgerx.roles import Role
 from ledgerx.sessions import FREE_ATTEMPTS, MAX_FAMILIES, MAX_LOCK_S
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient
 from tests.integration.people import PASSWORD, Person, audited, log_in, new_people, post, speaking_for

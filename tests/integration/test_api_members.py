@@ -14,12 +14,12 @@ import pytest
 from ledgerx import database as db
 from ledgerx import search
 from ledgerx.journal import Entry
+from ledgerx.logins import Database
 from ledgerx.reading import NEWEST
 from ledgerx.roles import SCOPES, Role
 from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import ClientCredentials, let_members_post
 from ledgerx_api.tokens import Principal
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient
 from tests.integration.people import speaking_for

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_cli.roles import Database
 from tests.integration.ledger_client import LedgerClient
 from tests.routes import documented_routes
 

@@ -13,10 +13,10 @@ import pytest
 from ledgerx import database as db
 from ledgerx import search
 from ledgerx.journal import Entry
+from ledgerx.logins import Database
 from ledgerx.reading import NEWEST
 from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_cli.roles import Database
 from tests.integration.ledger_client import LedgerClient
 
 Item = dict[str, Any]

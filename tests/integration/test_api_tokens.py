@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials, Scope
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, new_tenant
 

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api.tokens import Principal
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient
 from tests.integration.people import Person, audited, post, speaking_for

@@ -9,10 +9,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx.roles import Role
 from ledgerx.webhook_deliveries import MAX_ASKED
 from ledgerx.webhooks import MAX_ENDPOINTS
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
 from tests.integration.people import Person, audited, new_people, speaking_for

@@ -13,12 +13,12 @@ from ledgerx import database as db
 from ledgerx.checkpoints import origin_of
 from ledgerx.database import Pool
 from ledgerx.keys import Keyset, read_keyset, rotated, write_new_keyset
+from ledgerx.logins import Database
 from ledgerx.notes import parse_verifier_key
 from ledgerx.proofs import BadProofError, verify_proof
 from ledgerx.tenancy import ClientCredentials
 from ledgerx.verify import verify
 from ledgerx_cli.failures import CommandFailed
-from ledgerx_cli.roles import Database
 from ledgerx_cli.verify_proof import verify_proof_file
 from ledgerx_streams.projections.checkpoints import CHECKPOINTS
 from ledgerx_streams.signing import Signer

@@ -12,12 +12,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ledgerx.logins import Database, set_passwords
 from ledgerx.migrate import migrate
 from ledgerx_cli.embedded import account
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import accepts_connections
 from ledgerx_cli.ports import free_port
-from ledgerx_cli.roles import Database, set_passwords
 from ledgerx_cli.supervisor import Part, Supervisor
 from tests.certificates import Authority
 from tests.integration.conftest import PASSWORDS

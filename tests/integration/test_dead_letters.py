@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.kafka import Kafka
-from ledgerx_cli.roles import Database
 from ledgerx_streams import dead_letters
 from ledgerx_streams.catalog import NAMES
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.kafka import Kafka
-from ledgerx_cli.roles import Database
 from tests.integration import recording
 from tests.integration.debezium_process import HEARTBEATS, debezium
 from tests.integration.journals import assert_projected, new_journal, open_engine

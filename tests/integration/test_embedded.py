@@ -6,11 +6,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ledgerx.events import TOPIC_JOURNAL
+from ledgerx.logins import Database
 from ledgerx_cli.embedded import kafka
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.ports import free_port
-from ledgerx_cli.roles import Database
 from ledgerx_cli.supervisor import Supervisor
 
 

@@ -27,9 +27,9 @@ from ledgerx.commands import (
 from ledgerx.engine import Engine
 from ledgerx.errors import Overloaded
 from ledgerx.journal import AccountType, Entry, genesis
+from ledgerx.logins import Database
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx.verify import Report, verify
-from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
 from tests.integration.ledger_client import new_tenant
 

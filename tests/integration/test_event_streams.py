@@ -11,9 +11,9 @@ from ledgerx import database as db
 from ledgerx.database import Pool
 from ledgerx.errors import InvalidToken, NotFound, TooManyStreams
 from ledgerx.feed import read_head_seqs
+from ledgerx.logins import Database
 from ledgerx_api.event_streams import EventStreamResponse, EventStreams
 from ledgerx_api.head_watch import HeadWatch
-from ledgerx_cli.roles import Database
 from tests.integration.journals import Journal, new_journal, open_engine
 
 

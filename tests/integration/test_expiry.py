@@ -13,10 +13,10 @@ from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.expiry import ACTOR, expire_due
 from ledgerx.journal import Kind
+from ledgerx.logins import Database
 from ledgerx.outcomes import Recorded, Refused
 from ledgerx.reading import read_transaction
 from ledgerx.verify import verify
-from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening
 from tests.integration.ledger_client import new_tenant
 

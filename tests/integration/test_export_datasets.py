@@ -21,8 +21,8 @@ from ledgerx import database as db
 from ledgerx.database import Pool
 from ledgerx.exports import Dataset, ExportFilters, Format
 from ledgerx.journal import AccountType, Kind
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_cli.roles import Database
 from ledgerx_streams.exports import datasets, parquet
 from ledgerx_streams.exports.beancount_names import account_code, account_name, asset_code
 from ledgerx_streams.exports.datasets import Cut

@@ -9,8 +9,8 @@ import pytest
 
 from ledgerx import database as db
 from ledgerx.batch import run_batch
+from ledgerx.logins import Database
 from ledgerx.tenancy import create_tenant
-from ledgerx_cli.roles import Database
 from tests.commands import opening, transfer
 from tests.integration.up_process import ledgerx
 from tests.unit.memory_ledger import NOON

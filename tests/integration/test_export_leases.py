@@ -14,7 +14,7 @@ from ledgerx.audit import SYSTEM
 from ledgerx.database import Pool
 from ledgerx.export_files import ExportFiles
 from ledgerx.exports import Dataset, Export, Failure, Format, Status, Wanted, end_export, read_export, request_export
-from ledgerx_cli.roles import Database
+from ledgerx.logins import Database
 from ledgerx_streams.exports import worker
 from ledgerx_streams.exports.leases import Claim, Due, Leases
 from ledgerx_streams.exports.worker import MAX_ATTEMPTS, ExportWorker

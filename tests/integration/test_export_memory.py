@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ledgerx.exports import Dataset, Format
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_cli.roles import Database
 from tests.integration.large_journal import fill_journal
 from tests.integration.ledger_client import new_tenant
 

@@ -17,10 +17,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from ledgerx.exports import MAX_WAITING, TOPIC_EXPORTS
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials, Scope
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.conftest import fresh_database
 from tests.integration.large_journal import fill_journal

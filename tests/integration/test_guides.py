@@ -20,8 +20,8 @@ from ledgerx import database as db
 from ledgerx.commands import Expire
 from ledgerx.engine import Engine
 from ledgerx.expiry import ACTOR
+from ledgerx.logins import Database
 from ledgerx.outcomes import Recorded
-from ledgerx_cli.roles import Database
 from tests.commands import envelope
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient, new_tenant

@@ -14,9 +14,9 @@ import pytest
 
 from ledgerx import database as db
 from ledgerx.keys import read_keyset, write_new_keyset
+from ledgerx.logins import Database
 from ledgerx.notes import open_note, parse_verifier_key
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_cli.roles import Database
 from ledgerx_streams.projections.checkpoints import CHECKPOINTS
 from ledgerx_streams.signing import Signer
 from tests.integration.api_process import ApiProcess

@@ -18,13 +18,13 @@ from ledgerx.database import tenant_scope
 from ledgerx.emails import parse_email
 from ledgerx.exports import Dataset, Format, Wanted, request_export
 from ledgerx.feed import read_head_seqs
+from ledgerx.logins import Database
 from ledgerx.roles import Role
 from ledgerx.sealing import new_sealing_keys
 from ledgerx.tenancy import Scope
 from ledgerx.trust import Trust, set_trust
 from ledgerx.users import create_user, issue_password_token
 from ledgerx.webhooks import Target, create_endpoint
-from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant

@@ -13,8 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
 from ledgerx import settings
+from ledgerx.logins import Database
 from ledgerx_cli.embedded import kafka
-from ledgerx_cli.roles import Database
 from ledgerx_cli.supervisor import Supervisor
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from tests.certificates import Authority

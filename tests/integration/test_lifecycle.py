@@ -12,8 +12,8 @@ from ledgerx import lifecycle
 from ledgerx.database import Connection, connect, tenant_scope
 from ledgerx.errors import Conflict, LedgerError, NotFound
 from ledgerx.lifecycle import TenantState
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials, create_tenant
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient, client_of, new_tenant
 

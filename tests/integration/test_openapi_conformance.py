@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 
 from ledgerx.database import connect
+from ledgerx.logins import Database
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import ClientCredentials, let_members_post
 from ledgerx_api.tokens import Principal
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient
 

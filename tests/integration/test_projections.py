@@ -14,8 +14,8 @@ from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.events import JournalMessage, decode
 from ledgerx.journal import genesis
+from ledgerx.logins import Database
 from ledgerx.verify import verify
-from ledgerx_cli.roles import Database
 from ledgerx_streams import backfill
 from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.projections import dated

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from ledgerx.errors import RateLimited
+from ledgerx.logins import Database
 from ledgerx.settings import Secret
 from ledgerx.tenancy import ClientCredentials
 from ledgerx_api import rate_limits
 from ledgerx_api.rate_limits import RateLimiter
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import Answer, LedgerClient, client_of, new_tenant
 from tests.integration.redis_process import RedisProcess

@@ -10,7 +10,7 @@ import pytest
 
 from ledgerx import database as db
 from ledgerx.database import Queries, tenant_scope
-from ledgerx_cli.roles import Database
+from ledgerx.logins import Database
 from tests.integration.large_journal import FIRST_AT, RARE, USERS, make_large_journal
 
 TRANSACTIONS = 24_000

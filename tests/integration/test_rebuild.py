@@ -15,7 +15,7 @@ from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.errors import NotFound
 from ledgerx.events import JournalMessage, decode
-from ledgerx_cli.roles import Database
+from ledgerx.logins import Database
 from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.projections import Projection
 from ledgerx_streams.projections.balances import BALANCES

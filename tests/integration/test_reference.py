@@ -24,13 +24,13 @@ from ledgerx.emails import parse_email
 from ledgerx.export_files import MAX_FILE_BYTES, ExportFiles
 from ledgerx.keys import Keyset, write_new_keyset
 from ledgerx.lifecycle import TenantState, set_state
+from ledgerx.logins import Database
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES, Role
 from ledgerx.tenancy import Scope, allow_registration, create_client, create_tenant
 from ledgerx.users import create_user
 from ledgerx_api.reference.examples import FILE, encode
 from ledgerx_cli.embedded.postgres import Postgres
-from ledgerx_cli.roles import Database
 from ledgerx_streams.exports.worker import ExportWorker
 from ledgerx_streams.projections.checkpoints import CHECKPOINTS
 from ledgerx_streams.signing import Signer

@@ -25,6 +25,7 @@ from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.errors import BatchRefused, NotFound
 from ledgerx.journal import AccountState
+from ledgerx.logins import Database
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx.registries import (
     WantedAsset,
@@ -37,7 +38,6 @@ from ledgerx.registries import (
 )
 from ledgerx.tenancy import create_tenant
 from ledgerx.verify import Report, verify
-from ledgerx_cli.roles import Database
 from tests.commands import envelope, opening, transfer
 from tests.integration.ledger_client import new_tenant
 from tests.integration.up_process import ledgerx

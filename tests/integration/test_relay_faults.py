@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import psutil
 import psycopg
 
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.kafka import Kafka
-from ledgerx_cli.roles import Database
 from ledgerx_cli.supervisor import Supervisor
 from tests.integration.relaying import (
     Connection,

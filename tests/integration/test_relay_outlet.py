@@ -10,9 +10,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client import REGISTRY
 
 from ledgerx import database as db
+from ledgerx.logins import Database
 from ledgerx.settings import Secret
 from ledgerx_cli.embedded.kafka import Kafka
-from ledgerx_cli.roles import Database
 from ledgerx_cli.supervisor import Supervisor
 from ledgerx_streams.relay.outbox_event import OutboxEvent
 from ledgerx_streams.relay.outlet import open_outlet

@@ -7,8 +7,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.kafka import Kafka
-from ledgerx_cli.roles import Database
 from tests.integration.relaying import Connection, MakeRelay, delivered, eventually, first_deliveries, record_entries
 
 

@@ -15,8 +15,8 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from ledgerx import database as db
+from ledgerx.logins import Database
 from ledgerx.partitions import make_partitions
-from ledgerx_cli.roles import Database
 from ledgerx_streams.retention import tend_outbox
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import client_of, new_tenant

@@ -16,7 +16,7 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.database import Queries, tenant_scope
 from ledgerx.journal import AccountType
-from ledgerx_cli.roles import Database
+from ledgerx.logins import Database
 from tests.commands import opening, transfer
 from tests.integration.ledger_client import new_tenant
 from tests.unit.memory_ledger import NOON

@@ -17,9 +17,9 @@ from ledgerx.database import Pool
 from ledgerx.events import JournalMessage, PostingRecord, decode
 from ledgerx.findings import KeptFinding, clear_findings, read_findings
 from ledgerx.journal import Layer, chain
+from ledgerx.logins import Database
 from ledgerx.outcomes import Recorded
 from ledgerx.rows import read_entries
-from ledgerx_cli.roles import Database
 from ledgerx_streams import scrubber as module
 from ledgerx_streams.projections.audit import AUDIT
 from ledgerx_streams.projections.balances import BALANCES

@@ -14,6 +14,7 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.database import Pool
 from ledgerx.errors import InvalidField, NotFound
+from ledgerx.logins import Database
 from ledgerx.outcomes import Recorded
 from ledgerx.snapshots import (
     NEWEST,
@@ -24,7 +25,6 @@ from ledgerx.snapshots import (
     set_snapshot_settings,
 )
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_cli.roles import Database
 from ledgerx_streams import snapshots as module
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.snapshots import Snapshots

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.keys import write_new_keyset
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.ports import free_port
-from ledgerx_cli.roles import Database
 from ledgerx_streams.catalog import NAMES
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
 from tests.integration.journals import assert_projected, heads, new_journal, open_engine

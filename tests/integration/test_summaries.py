@@ -16,8 +16,8 @@ from ledgerx.batch import run_batch
 from ledgerx.codes import CodeRange, below
 from ledgerx.commands import Amend, AnyCommand
 from ledgerx.events import JournalMessage, decode
+from ledgerx.logins import Database
 from ledgerx.summaries import GroupBy, read_summary
-from ledgerx_cli.roles import Database
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 from tests.commands import envelope, opening, transfer

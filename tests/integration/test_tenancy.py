@@ -7,8 +7,8 @@ import pytest
 
 from ledgerx.database import Connection, connect
 from ledgerx.errors import Conflict, InvalidClient, InvalidField, NotFound
+from ledgerx.logins import Database
 from ledgerx.tenancy import Scope, authenticate_client, create_client, create_tenant, find_tenant
-from ledgerx_cli.roles import Database
 from tests.integration.ledger_client import READ_WRITE, new_tenant
 
 

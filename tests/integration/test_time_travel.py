@@ -16,7 +16,7 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import Direction, Line, Post
 from ledgerx.events import JournalMessage, decode
 from ledgerx.journal import AccountType
-from ledgerx_cli.roles import Database
+from ledgerx.logins import Database
 from ledgerx_streams.projections import dated
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projections.volumes import VOLUMES

@@ -9,8 +9,8 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.kafka import Kafka
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import client_of, new_tenant
 from tests.integration.relaying import JOURNAL, MakeRelay, consume, eventually

@@ -11,10 +11,10 @@ import psutil
 import psycopg
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx_cli import platform
 from ledgerx_cli.data_directory import write_private_json
 from ledgerx_cli.progress import LeftoversStopped, PartCrashed, PartReady
-from ledgerx_cli.roles import Database
 from tests.integration.up_process import COMMAND, Up
 from tests.webhook_receiver import Receiver
 

@@ -10,8 +10,8 @@ import pytest
 from ledgerx import database as db
 from ledgerx.batch import run_batch
 from ledgerx.errors import NotFound
+from ledgerx.logins import Database
 from ledgerx.verify import Report, verify
-from ledgerx_cli.roles import Database
 from tests.commands import opening, transfer
 from tests.integration.ledger_client import new_tenant
 from tests.unit.memory_ledger import NOON

@@ -16,8 +16,8 @@ from ledgerx import database as db
 from ledgerx.batch import run_batch
 from ledgerx.commands import Amend, UpdateAccount
 from ledgerx.events import decode
+from ledgerx.logins import Database
 from ledgerx.verify import Report, verify
-from ledgerx_cli.roles import Database
 from ledgerx_streams.projections import dated
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector

@@ -20,10 +20,10 @@ from ledgerx.database import Pool, Queries, tenant_scope
 from ledgerx.engine import Engine
 from ledgerx.errors import NotFound
 from ledgerx.feed import read_feed
+from ledgerx.logins import Database
 from ledgerx.outbound import Outbound
 from ledgerx.sealing import SealingKeys
 from ledgerx.webhooks import Changes, Endpoint, Reason, Status, Target
-from ledgerx_cli.roles import Database
 from ledgerx_streams.webhooks import store as store_module
 from ledgerx_streams.webhooks.courier import Courier
 from ledgerx_streams.webhooks.dispatcher import Dispatcher

@@ -16,10 +16,10 @@ from ledgerx.cloud_events import encode_event
 from ledgerx.engine import Engine
 from ledgerx.events import decode
 from ledgerx.feed import read_feed
+from ledgerx.logins import Database
 from ledgerx.sealing import SealingKeys
 from ledgerx.webhooks import Target
 from ledgerx_cli.embedded.kafka import Kafka
-from ledgerx_cli.roles import Database
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.projections.entries import NAME, entries_producer, entries_projection
 from ledgerx_streams.projector import Projector

@@ -13,10 +13,10 @@ from typing import Any, Self
 
 import msgspec
 
+from ledgerx.logins import Database
 from ledgerx_cli.display import describe
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.progress import Event, PartStarting, PartStopped, Ready
-from ledgerx_cli.roles import Database
 
 COMMAND = (sys.executable, "-m", "ledgerx_cli")
 

@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from ledgerx.events import TOPIC_JOURNAL
-from ledgerx_cli.roles import Database
+from ledgerx.logins import Database
 from tests.integration.journals import Journal, ends, heads
 
 _COMMAND = (sys.executable, "-c", "from ledgerx_streams.app import main; raise SystemExit(main())")

@@ -17,9 +17,9 @@ import pytest
 from ledgerx import lifecycle
 from ledgerx.database import connect
 from ledgerx.lifecycle import TenantRecord, TenantState
+from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials
 from ledgerx_cli.embedded.postgres import Postgres
-from ledgerx_cli.roles import Database
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of
 from tests.operator.kube import TIMEOUT_S, Kube, KubeError, condition, eventually

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledgerx.logins import Database
 from ledgerx_cli.bench import load
 from ledgerx_cli.bench.target import BenchFailed, Target, fetch_token
 from ledgerx_cli.bench.traffic import ACCOUNTS, Scenario, open_accounts, requests_of
 from ledgerx_cli.bench.wire import encode_request
 from ledgerx_cli.platform import Demo, Platform
-from ledgerx_cli.roles import Database
 
 
 class Received(msgspec.Struct, frozen=True):

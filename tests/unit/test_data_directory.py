@@ -5,10 +5,10 @@ import msgspec
 import pytest
 
 from ledgerx.errors import ConfigurationError
+from ledgerx.logins import Database
 from ledgerx_cli import platform
 from ledgerx_cli.data_directory import DataDirectory, read_json, write_private_json
 from ledgerx_cli.platform import Demo, Platform
-from ledgerx_cli.roles import Database
 
 DEMO = Demo(base_url="http://127.0.0.1:1", tenant="demo", client_id="id", client_secret="swordfish")
 PLATFORM = Platform(
