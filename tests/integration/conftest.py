@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from aiokafka import AIOKafkaProducer
 from psycopg import sql
 
+from ledgerx.engine import Engine
 from ledgerx.logins import ROLES, Database, set_passwords
 from ledgerx.migrate import migrate
 from ledgerx.roles import Role
@@ -23,6 +25,7 @@ from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.supervisor import Supervisor
 from tests.documented import documented
 from tests.integration.api_process import ApiProcess
+from tests.integration.journals import open_engine
 from tests.integration.ledger_client import ANSWERED, LedgerClient, client_of, new_tenant
 from tests.integration.people import Person, new_people, speaking_for
 from tests.integration.relaying import Connection, MakeRelay, RelayProcess
@@ -198,3 +201,17 @@ def start_worker(database: Database, kafka_server: Kafka, tmp_path: Path) -> Ite
     yield start
     for worker in workers:
         worker.kill()
+
+
+@pytest.fixture
+async def engine(database: Database) -> AsyncIterator[Engine]:
+    """An engine that writes the journals of `journals`."""
+    async with open_engine(database) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def producer(kafka_server: Kafka) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer of the broker that tests share."""
+    async with AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap) as producer:
+        yield producer

@@ -17,16 +17,11 @@ from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_streams import dead_letters
 from ledgerx_streams.catalog import NAMES
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
-from tests.integration.journals import heads, new_journal, open_engine
-from tests.integration.worker_process import StartWorker, deliver, eventually, projected, until
+from tests.integration.journals import heads, new_journal
+from tests.integration.relaying import eventually
+from tests.integration.worker_process import StartWorker, deliver, projected, until
 
 HEADERS = [("id", b"1"), ("eventType", b"ledgerx.entries")]
-
-
-@pytest.fixture
-async def engine(database: Database) -> AsyncIterator[Engine]:
-    async with open_engine(database) as engine:
-        yield engine
 
 
 @pytest.fixture

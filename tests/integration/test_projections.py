@@ -20,13 +20,7 @@ from ledgerx_streams import backfill
 from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.projections import dated
 from ledgerx_streams.projector import Projector
-from tests.integration.journals import Journal, assert_projected, heads, new_journal, open_engine
-
-
-@pytest.fixture
-async def engine(database: Database) -> AsyncIterator[Engine]:
-    async with open_engine(database) as engine:
-        yield engine
+from tests.integration.journals import Journal, assert_projected, heads, new_journal
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ledgerx_streams.projections import Projection
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.rebuild import rebuild
-from tests.integration.journals import Journal, assert_projected, new_journal, open_engine
+from tests.integration.journals import Journal, assert_projected, new_journal
 
 SPOILED = {
     "balances": "UPDATE ledgerx.balances SET posted = posted + 1 WHERE tenant_id = %s",
@@ -29,12 +29,6 @@ SPOILED = {
     "audit": "UPDATE ledgerx.audits SET hash = sha256('') WHERE tenant_id = %s",
     "volumes": "UPDATE ledgerx.daily_volumes SET debits = debits + 1 WHERE tenant_id = %s",
 }
-
-
-@pytest.fixture
-async def engine(database: Database) -> AsyncIterator[Engine]:
-    async with open_engine(database) as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Workers as processes, on a real Kafka and a real database, killed at bad moments."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import psycopg
-import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,7 +15,7 @@ from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.ports import free_port
 from ledgerx_streams.catalog import NAMES
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
-from tests.integration.journals import assert_projected, heads, new_journal, open_engine
+from tests.integration.journals import assert_projected, heads, new_journal
 from tests.integration.relaying import eventually
 from tests.integration.worker_process import StartWorker, deliver, projected, until
 
@@ -25,18 +23,6 @@ _WAITING_WRITES = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'ledgerx-streams' AND wait_event_type = 'Lock'
 """
-
-
-@pytest.fixture
-async def engine(database: Database) -> AsyncIterator[Engine]:
-    async with open_engine(database) as engine:
-        yield engine
-
-
-@pytest.fixture
-async def producer(kafka_server: Kafka) -> AsyncIterator[AIOKafkaProducer]:
-    async with AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap) as producer:
-        yield producer
 
 
 async def test_a_worker_killed_within_a_transaction_repeats_and_misses_nothing(

@@ -1,6 +1,6 @@
 """From the journal's topic to the topic of entries and to receivers, by workers that are processes, and are killed."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.projections.entries import NAME, entries_producer, entries_projection
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.topics import TOPIC_ENTRIES, prepare
-from tests.integration.journals import Journal, heads, new_journal, open_engine
+from tests.integration.journals import Journal, heads, new_journal
 from tests.integration.worker_process import StartWorker, Worker, deliver, until
 from tests.webhook_receiver import Receiver, Site
 
@@ -44,18 +44,6 @@ def start_deliverer(tmp_path: Path, keys: SealingKeys, start_worker: StartWorker
         LEDGERX_WEBHOOKS_ALLOW_PRIVATE="true",
         LEDGERX_WEBHOOKS_TIMEOUT_S="1",
     )
-
-
-@pytest.fixture
-async def engine(database: Database) -> AsyncIterator[Engine]:
-    async with open_engine(database) as engine:
-        yield engine
-
-
-@pytest.fixture
-async def producer(kafka_server: Kafka) -> AsyncIterator[AIOKafkaProducer]:
-    async with AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap) as producer:
-        yield producer
 
 
 @pytest.fixture
