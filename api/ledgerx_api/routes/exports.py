@@ -55,7 +55,7 @@ def routes(
         **requires(Scope.EXPORTS_WRITE, _QUEUED),
     )
     async def create_export(request: ExportRequest, data: schemas.NewExport) -> Response[schemas.Export]:
-        """Ask for a file of transactions, postings or balances, true at one entry of the journal: the present head.
+        """Ask for a file of transactions, postings, balances or snapshots, true at one entry: the present head.
 
         It is written in the background. Everything recorded before this request is in it, and nothing later.
         """
