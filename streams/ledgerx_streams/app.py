@@ -38,7 +38,7 @@ from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.lag import Lag
 from ledgerx_streams.projections.entries import entries_producer, entries_projection
 from ledgerx_streams.projector import Projector
-from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox
+from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox, thin_checkpoints
 from ledgerx_streams.scrubber import Scrubber
 from ledgerx_streams.signing import Signer
 from ledgerx_streams.snapshots import Snapshots
@@ -74,7 +74,8 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     the same time, and the log of attempts is kept for `webhooks_log_days`.
 
     Without `checkpoint_keys`, a keyset of its own, it leaves checkpoints to others; those of a tenant are signed at
-    most every `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id. At most
+    most every `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id, and after
+    `checkpoint_keep_days` days the last one of each day is kept. At most
     `scrub_entries_per_s` stored entries are read again in a second; 0 leaves that to others.
     """
 
@@ -93,6 +94,7 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     checkpoint_keys: Path | None = None
     checkpoint_origin: Annotated[str, Meta(pattern=r"^[^\s+]{1,200}$")] = DEFAULT_ORIGIN
     checkpoint_interval_s: Annotated[float, Meta(ge=1)] = 10.0
+    checkpoint_keep_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
     scrub_entries_per_s: Annotated[int, Meta(ge=0)] = 2_000
     relay_slot: str = DEFAULT_SLOT
     outbox_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
@@ -219,6 +221,8 @@ async def _delivering_webhooks(settings: Settings) -> AsyncIterator[Callable[[],
 def _look_after_journals(app: faust.App, pool: Pool, settings: Settings) -> None:
     """Have `app` take snapshots, read stored entries again, and sign checkpoints where this worker has the keys."""
     _every(app, _SNAPSHOTS_INTERVAL_S, Snapshots(pool).take_due, failed="due snapshots not found")
+    thin = partial(thin_checkpoints, pool, days=settings.checkpoint_keep_days)
+    _every(app, EVERY_S, thin, failed="old checkpoints not dropped")
     if settings.scrub_entries_per_s:
         scrubber = Scrubber(pool, entries_per_s=settings.scrub_entries_per_s)
         _every(app, _SCRUB_INTERVAL_S, scrubber.scrub_due, failed="journals not read again")
