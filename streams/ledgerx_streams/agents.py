@@ -23,7 +23,6 @@ from ledgerx import telemetry
 from ledgerx.events import JournalMessage, decode
 from ledgerx_streams.dead_letters import explained
 from ledgerx_streams.lag import Lag
-from ledgerx_streams.projections import TemporaryError
 from ledgerx_streams.projector import Projector
 
 _MESSAGES_PER_BATCH = 32
@@ -152,6 +151,4 @@ def _decode(event: EventT[bytes]) -> JournalMessage:
 
 def _is_transient(error: Exception) -> bool:
     """Whether the same entries may work later; rows that the database finds wrong it never takes."""
-    if isinstance(error, TemporaryError):
-        return True
     return isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError | psycopg.IntegrityError)

@@ -36,7 +36,8 @@ from ledgerx_streams.exports.service import writing_exports
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from ledgerx_streams.lag import Lag
-from ledgerx_streams.projections.entries import entries_producer, entries_projection
+from ledgerx_streams.outside import OutsideProjector
+from ledgerx_streams.projections.entries import entries_projection, entries_publisher
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.retention import DEFAULT_SLOT, EVERY_S, tend_outbox, thin_checkpoints
 from ledgerx_streams.scrubber import Scrubber
@@ -56,6 +57,7 @@ _FAREWELL_S = 5.0
 _SIGNING_INTERVAL_S = 1.0
 _SCRUB_INTERVAL_S = 1.0
 _SNAPSHOTS_INTERVAL_S = 5.0
+_MAKE_UP_INTERVAL_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -162,11 +164,13 @@ async def _run(settings: Settings) -> None:
                 await tend_outbox(pool, slot=settings.relay_slot, days=settings.outbox_retention_days)
                 await asyncio.sleep(EVERY_S)
 
-        producer = await stack.enter_async_context(entries_producer(kafka))
+        publisher = await stack.enter_async_context(entries_publisher(kafka))
         wake = await stack.enter_async_context(_delivering_webhooks(settings))
-        projections = (*PROJECTIONS, entries_projection(producer, wake))
+        entries = OutsideProjector(entries_projection(publisher, wake), pool)
+        _every(app, _MAKE_UP_INTERVAL_S, entries.make_up, failed="what was left behind not found")
         dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-        agent = JournalAgent([Projector(projection, pool) for projection in projections], dead_letters, lag)
+        projectors = [*(Projector(projection, pool) for projection in PROJECTIONS), entries]
+        agent = JournalAgent(projectors, dead_letters, lag)
         app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)
         _look_after_journals(app, pool, settings)
         await stack.enter_async_context(_expiring_holds(app, settings.engine_database_url))

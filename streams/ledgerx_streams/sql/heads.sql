@@ -23,3 +23,7 @@ ON CONFLICT ON CONSTRAINT projections_pkey DO UPDATE SET seq = excluded.seq, has
 -- name: journal_head
 -- Where the journal stands.
 SELECT seq, hash FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
+
+-- name: left_behind
+-- Tenants of which a projection lacks an entry that is some seconds old, and the last entry of each.
+SELECT tenant_id, seq FROM ledgerx.left_behind(%(projection)s, %(patience_s)s, %(most)s);
