@@ -95,11 +95,32 @@ async def test_a_request_leads_to_its_projection(
         lambda records: any(TRACE.encode() in _traceparent(record) for record in records),
     )
     assert _traceparent(records[-1]) == f"00-{TRACE}-{request.span_id.hex()}-01".encode()
+    for name in ("ledgerx.batch", "ledgerx.relay", "ledgerx.apply"):
+        step = await collector.find(name, TRACE)
+        assert (step.trace_id, step.parent_span_id) == (request.trace_id, request.span_id)
+    applying = await collector.find("ledgerx.apply", TRACE)
     projecting = await collector.find("ledgerx.project", TRACE)
+    assert [link.span_id for link in applying.links] == [projecting.span_id]
     # A batch is of many requests, and so the child of none.
     assert projecting.trace_id != request.trace_id
     assert projecting.parent_span_id == b""
     assert (request.trace_id, request.span_id) in [(link.trace_id, link.span_id) for link in projecting.links]
+
+    # Requests that are recorded together: the batch is in the trace of the first, and linked to all others.
+    traces = [f"{number:032x}" for number in range(1, 41)]
+    async with client_of(api.base_url, credentials) as client:
+        bodies = {"debit": "bank", "credit": "user", "amount": "1.00"}
+        answers = await asyncio.gather(
+            *(
+                client.request(
+                    "POST", "/v1/transactions", body=bodies, key=one, headers={"traceparent": f"00-{one}-{'1' * 16}-01"}
+                )
+                for one in traces
+            )
+        )
+    assert {answer.status for answer in answers} == {201}
+    for one in traces:
+        await collector.find("ledgerx.batch", one)
     assert api.end() == 0
     assert worker.terminate() == 0
 
