@@ -41,7 +41,7 @@ def tracing_enabled() -> bool:
 
 
 def trace_of(traceparent: str | None) -> Context:
-    """The trace that a W3C `traceparent` names, for a span to go on in; a new one where there is none, or a wrong one."""
+    """The trace that a W3C `traceparent` names, for a span to go on in; a new one where it names none."""
     return propagate.extract({} if traceparent is None else {"traceparent": traceparent}, Context())
 
 
