@@ -17,8 +17,8 @@ from ledgerx_streams.backfill import read_page
 from ledgerx_streams.projections import Projection, TemporaryError
 from ledgerx_streams.projector import Projector
 
-# An entry that is as old was left behind; while all is well it is looked for as often as that.
-PATIENCE_S = 5.0
+# While all is well, an entry that is as old was left behind, and such ones are looked for as often.
+PATIENCE_S = 30.0
 LOOK_S = 30.0
 TENANTS_AT_ONCE = 100
 # The longest pause between two looks while nothing works; the first is of a second, and the next twice as long.
@@ -59,14 +59,16 @@ class OutsideProjector(Projector):
         except TemporaryError as error:
             self._refused.set(1)
             self._tell(tenant_id, error)
-            self._go_on(taken=False)
+            self._go_on(taken=False, more=False)
 
     async def make_up(self) -> None:
         """Look for tenants that were left behind, when it is time to, and bring them up. Raises `psycopg.Error`."""
         if time.monotonic() < self._look_at:
             return
         taken = refused = 0
-        for tenant_id, seq in await self._left_behind():
+        # Where nothing is applied as it comes, all that comes is left behind.
+        behind = await self._left_behind(0.0 if self._failures else PATIENCE_S)
+        for tenant_id, seq in behind:
             if await self._made_up(tenant_id, seq):
                 taken += 1
             else:
@@ -74,17 +76,18 @@ class OutsideProjector(Projector):
             if not taken and refused == _ENOUGH:
                 break
         self._refused.set(refused)
-        self._go_on(taken=taken > 0 or refused == 0)
+        self._go_on(taken=taken > 0 or refused == 0, more=len(behind) == TENANTS_AT_ONCE)
 
-    def _go_on(self, *, taken: bool) -> None:
+    def _go_on(self, *, taken: bool, more: bool) -> None:
         if taken and self._failures:
             _log.info("projection goes on", projection=self.name)
         self._failures = 0 if taken else self._failures + 1
-        pause_s = min(2.0 ** (self._failures - 1), MAX_PAUSE_S) if self._failures else LOOK_S
+        quiet_s = 0.0 if more else LOOK_S
+        pause_s = min(2.0 ** (self._failures - 1), MAX_PAUSE_S) if self._failures else quiet_s
         self._look_at = time.monotonic() + pause_s
 
-    async def _left_behind(self) -> list[tuple[UUID, int]]:
-        parameters = {"projection": self.name, "patience_s": PATIENCE_S, "most": TENANTS_AT_ONCE}
+    async def _left_behind(self, patience_s: float) -> list[tuple[UUID, int]]:
+        parameters = {"projection": self.name, "patience_s": patience_s, "most": TENANTS_AT_ONCE}
         async with self._pool.connection() as connection:
             cursor = await connection.execute(_queries.left_behind, parameters)
             return [(tenant_id, seq) for tenant_id, seq in await cursor.fetchall()]
