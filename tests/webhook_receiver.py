@@ -37,7 +37,7 @@ class Received(msgspec.Struct, frozen=True):
 class Site:
     """What one path of a receiver does.
 
-    `answers` are statuses for the requests to come, `default` that of the others; while it `is_held`, requests wait.
+    `answers` are statuses for the requests to come, `default` that of the others; requests wait until it is `open`.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,12 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    # Whoever sent it was killed.
+                    self.close_connection = True
+                    return
                 site = receiver._sites[self.path]
                 with receiver._lock:
                     site.received.append(
