@@ -93,6 +93,11 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def handle(self) -> None:
+                # Of senders that were killed.
+                with suppress(ConnectionError):
+                    super().handle()
+
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
                 body = self.rfile.read(length)
@@ -112,13 +117,12 @@ class Receiver:
                 # No more under way once its answer may have arrived.
                 with receiver._lock:
                     site.under_way -= 1
-                with suppress(ConnectionError):
-                    self.send_response(status)
-                    for name, value in site.headers.items():
-                        self.send_header(name, value)
-                    self.send_header("Content-Length", str(len(site.body)))
-                    self.end_headers()
-                    self.wfile.write(site.body)
+                self.send_response(status)
+                for name, value in site.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(site.body)))
+                self.end_headers()
+                self.wfile.write(site.body)
 
             def log_message(self, *_: Any) -> None:
                 """Nothing."""
