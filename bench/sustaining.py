@@ -1,9 +1,9 @@
 """How the streams keep up with what the API takes at its best, in single posts and in batches.
 
 Run it from the top of the repository: `.venv/bin/python -m bench.sustaining`. It brings a platform of its own. The
-highest rate of single posts is looked for with few and with many connections, and then kept up. Meanwhile somebody looks
-twenty times a second how long ago the first entry was recorded that a projection lacks, of the projection that is
-furthest behind: what a reader of it misses.
+highest rate of single posts is looked for with few and with many connections, and then kept up. Meanwhile somebody
+looks twenty times a second how long ago the first entry was recorded that a projection lacks, of the projection that
+is furthest behind: what a reader of it misses.
 """
 
 import argparse
