@@ -170,7 +170,7 @@ async def _run(settings: Settings) -> None:
         _every(app, _MAKE_UP_INTERVAL_S, entries.make_up, failed="what was left behind not found")
         dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
         projectors = [*(Projector(projection, pool) for projection in PROJECTIONS), entries]
-        agent = JournalAgent(projectors, dead_letters, lag)
+        agent = JournalAgent(projectors, pool, dead_letters, lag)
         app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)
         _look_after_journals(app, pool, settings)
         await stack.enter_async_context(_expiring_holds(app, settings.engine_database_url))

@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from ledgerx.database import Pool, Queries
 from ledgerx.events import JournalMessage
 from ledgerx_streams.backfill import read_page
-from ledgerx_streams.projections import Projection, TemporaryError
+from ledgerx_streams.projections import Projection, RefusedError, TemporaryError
 from ledgerx_streams.projector import Projector
 
 # While all is well, an entry that is as old was left behind, and such ones are looked for as often.
@@ -41,6 +41,7 @@ class OutsideProjector(Projector):
 
     def __init__(self, projection: Projection, pool: Pool) -> None:
         super().__init__(projection, pool)
+        self._making_up = Projector(projection, pool)
         # Looks, or messages, in a row that came to nothing.
         self._failures = 0
         self._look_at = 0.0
@@ -50,13 +51,13 @@ class OutsideProjector(Projector):
     async def apply(self, tenant_id: UUID, messages: Sequence[JournalMessage]) -> None:
         """As `Projector.apply`, but what is refused, and all that comes until something is taken, is left behind.
 
-        Raises `psycopg.Error`.
+        Raises `psycopg.Error` and `TemporaryError`.
         """
         if self._failures:
             return
         try:
             await super().apply(tenant_id, messages)
-        except TemporaryError as error:
+        except RefusedError as error:
             self._refused.set(1)
             self._tell(tenant_id, error)
             self._go_on(taken=False, more=False)
@@ -98,7 +99,7 @@ class OutsideProjector(Projector):
             last = await read_page(connection, tenant_id, first=seq, last=seq)
         try:
             if last is not None:
-                await super().apply(tenant_id, [last])
+                await self._making_up.apply(tenant_id, [last])
         except (TemporaryError, ValueError) as error:
             self._tell(tenant_id, error)
             return False

@@ -17,6 +17,10 @@ class TemporaryError(Exception):
     """Something outside of the database did not work, and the same entries may be given again."""
 
 
+class RefusedError(TemporaryError):
+    """Something outside of the database did not take what a projection gave it."""
+
+
 class Shadow(msgspec.Struct, frozen=True):
     """How Postgres computes a projection beside its rows.
 

@@ -14,7 +14,7 @@ from ledgerx.cloud_events import MEDIA_TYPE, encode_event
 from ledgerx.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, Connection, Queries
 from ledgerx.events import EntryRecord, entry
 from ledgerx_streams.kafka_access import KafkaAccess
-from ledgerx_streams.projections import Projection, TemporaryError
+from ledgerx_streams.projections import Projection, RefusedError
 from ledgerx_streams.publisher import Publisher
 from ledgerx_streams.topics import TOPIC_ENTRIES
 
@@ -52,9 +52,9 @@ async def _keep(_connection: Connection, _tenant_id: UUID) -> None:
 
 
 async def _publish(publisher: Publisher, tenant_id: UUID, entries: Sequence[EntryRecord]) -> None:
-    """Publish entries in order and wait until all are kept. Raises `TemporaryError`."""
+    """Publish entries in order and wait until all are kept. Raises `RefusedError`."""
     try:
         async with asyncio.timeout(PATIENCE_S):
             await publisher.publish(str(tenant_id).encode(), (encode_event(tenant_id, entry(one)) for one in entries))
     except (KafkaError, TimeoutError) as error:
-        raise TemporaryError(f"events were not published: {error!r}") from error
+        raise RefusedError(f"events were not published: {error!r}") from error
