@@ -116,7 +116,6 @@ async def test_a_page_looks_at_no_more_than_its_share_and_the_next_goes_on(
 ) -> None:
     await asyncio.gather(*(client.transfer(f"{n}", "2.00" if n == 3 else "1.00") for n in range(50)))
     monkeypatch.setattr(search, "LOOKS", 10)
-    monkeypatch.setattr(search, "_LOOKS_AT_ONCE", 4)
     filters = TransactionFilters(amount_from="2")
     async with db.pool(shared_database.api_url, application_name="test", max_size=1) as pool:
         found: list[Entry] = []

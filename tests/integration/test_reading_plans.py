@@ -29,7 +29,10 @@ SUMMARIES = Queries("ledgerx", "sql/summaries.sql")
 TIME_TRAVEL = 3 * 1_000 + 3 * 20 + 100
 PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
 PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
-LINES = {**PERIOD, "account_id": 1, "seq": LAST, "after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51}
+LINES: dict[str, Any] = {
+    **{"account_id": 1, "seq": LAST, "begin_seq": LAST // 2, "end_seq": LAST // 2 + 3 * 24 * 60},
+    **{"after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51},
+}
 FITTING_ENTRIES: dict[str, Any] = {
     "known": 2**63 - 1,
     **dict.fromkeys(("kind", "reference", "category", "metadata", "effective_from", "effective_to")),
@@ -89,7 +92,7 @@ def tenant(shared_database: Database) -> UUID:
         (STATEMENTS.boundaries, {**ALL, "code": "bank", "seq": None, "by_effect": False, **PERIOD}, 2 * 1_030),
         (STATEMENTS.boundaries, {**OWN, "code": "bank", "seq": None, "by_effect": False, **PERIOD}, 5),
         (STATEMENTS.lines_by_recording, {**LINES}, 250),
-        (STATEMENTS.lines_by_effect, {**LINES, "looks": 102}, 550),
+        (STATEMENTS.lines_by_effect, {**LINES, "until": PERIOD["until"], "looks": 102}, 550),
         (SUMMARIES.summary, {**ALL, **SUMMED, **ONE_USER, "limit": 10_001}, 100),
         (SUMMARIES.summary, {**OWN, **SUMMED, **USERS_RANGE, "limit": 10_001}, 5 * OWNED),
         (SUMMARIES.summary, {**ALL, **SUMMED, "lows": None, "highs": None, "limit": 10_001}, 4 * 3 * 1_500 * 2),
