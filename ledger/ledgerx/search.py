@@ -102,6 +102,7 @@ async def find_transactions(
         looked, at_once, more = 0, limit + 1, True
         while more and looked < LOOKS and len(fitting) <= limit:
             drivers, seqs = await search.look(drivers, before=before, after=after, limit=at_once)
+            conditions = [one for one in conditions if not _is_met_by(drivers, one)]
             fitting += await search.fitting(conditions, seqs, limit + 1 - len(fitting))
             looked += len(seqs)
             more = len(seqs) == at_once
@@ -242,7 +243,7 @@ class _Search:
                 most = limit if number == len(conditions) else len(seqs)
                 cursor = await self._execute(query, {**parameters, "seqs": list(seqs), "limit": most})
                 seqs = await _first_column(cursor)
-        return seqs
+        return seqs[:limit]
 
     async def _execute(self, query: Any, parameters: Mapping[str, Any]) -> AsyncCursor[TupleRow]:
         return await self._connection.execute(query, {"tenant_id": self._tenant_id, **parameters}, binary=True)
@@ -255,7 +256,7 @@ async def _first_column(cursor: AsyncCursor[TupleRow]) -> list[int]:
 def _drivers(
     filters: TransactionFilters, members: Sequence[tuple[str, str]], account_ids: Sequence[int] | None
 ) -> Prepared:
-    """The queries that each find, by an index, a superset of the transactions asked for; none where there is no such."""
+    """The queries that each find, by an index, a superset of the transactions asked for; there may be none."""
     drivers: list[tuple[Any, Mapping[str, Any]]] = []
     if filters.metadata is not None:
         drivers += [(_queries.newest_with_metadata, {"key": key, "value": value}) for key, value in members]
@@ -282,7 +283,7 @@ def _conditions(
 
     `account_ids` are all accounts in `ranges` and of `owner`, None where these are many.
     """
-    of_entries = {
+    of_entries: dict[str, Any] = {
         "kind": filters.kind,
         "reference": filters.reference,
         "category": filters.category,
@@ -298,17 +299,22 @@ def _conditions(
         **_low_and_high(ranges if account_ids is None else None),
     }
     conditions: list[tuple[Any, Mapping[str, Any]]] = []
-    by_posting = _any_said(of_postings)
+    by_posting = _said(of_postings)
     # No entry but a transaction has postings.
-    if _any_said(of_entries) or not by_posting:
+    if _said(of_entries) or not by_posting:
         conditions.append((_queries.fitting_entries, {**of_entries, "known": known}))
     if by_posting:
         conditions.append((_queries.entries_with_fitting_postings, of_postings))
     return conditions
 
 
-def _any_said(parameters: Mapping[str, Any]) -> bool:
-    return any(value is not None for value in parameters.values())
+def _is_met_by(drivers: Prepared, condition: tuple[Any, Mapping[str, Any]]) -> bool:
+    """Whether all that the driver finds fits: it goes by accounts, and these are all that the condition asks for."""
+    return [query for query, _ in drivers] == [_queries.newest_of_accounts] and _said(condition[1]) == {"account_ids"}
+
+
+def _said(parameters: Mapping[str, Any]) -> set[str]:
+    return {name for name, value in parameters.items() if value is not None}
 
 
 def _low_and_high(ranges: Sequence[CodeRange] | None) -> dict[str, list[str] | None]:

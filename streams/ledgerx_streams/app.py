@@ -24,6 +24,7 @@ from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
 from ledgerx.export_files import MAX_FILE_BYTES
+from ledgerx.garbage import collect_seldom
 from ledgerx.keys import read_keyset
 from ledgerx.outbound import Outbound
 from ledgerx.sealing import read_sealing_keys
@@ -109,6 +110,7 @@ def main() -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # uvloop looks names up in four threads, which the names of a few slow name servers would take for themselves.
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOKUPS_PER_WEBHOOK * settings.webhooks_at_once))
+    collect_seldom()
     return uvloop.run(_run_until_signalled(settings))
 
 
