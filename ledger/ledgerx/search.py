@@ -6,8 +6,7 @@ of the others are more, and between them.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -17,7 +16,8 @@ from psycopg.rows import TupleRow
 from ledgerx import rows
 from ledgerx.codes import EVERY_CODE, CodeRange, below, exactly
 from ledgerx.database import Connection, Pool, Queries, tenant_scope
-from ledgerx.journal import AccountStatus, AccountType, Entry, Kind
+from ledgerx.filters import AccountFilters, TransactionFilters, ranges_of
+from ledgerx.journal import Entry, Kind
 from ledgerx.members import redacted
 from ledgerx.metadata import wanted_members
 from ledgerx.reading import AccountRecord, account_record, fetch
@@ -36,42 +36,6 @@ T = TypeVar("T")
 P = TypeVar("P")
 
 
-AMOUNT = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
-Amount = Annotated[str, msgspec.Meta(pattern=AMOUNT)]
-
-
-class TransactionFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What transactions are asked for; None asks for nothing.
-
-    `metadata` is a JSON object whose members the transaction's has to have. Times are from the first to before the
-    second, amounts in units of the asset and inclusive; accounts and amounts are those of one posting.
-    """
-
-    account: str | None = None
-    prefix: str | None = None
-    category: str | None = None
-    kind: Kind | None = None
-    reference: str | None = None
-    metadata: str | None = None
-    recorded_from: datetime | None = None
-    recorded_to: datetime | None = None
-    effective_from: datetime | None = None
-    effective_to: datetime | None = None
-    amount_from: Amount | None = None
-    amount_to: Amount | None = None
-
-
-class AccountFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What accounts are asked for; None asks for nothing. `metadata` is as in `TransactionFilters`."""
-
-    prefix: str | None = None
-    owner: str | None = None
-    type: AccountType | None = None
-    asset: str | None = None
-    status: AccountStatus | None = None
-    metadata: str | None = None
-
-
 class Found(msgspec.Struct, Generic[T, P], frozen=True):
     """What a page holds, and the position that the next one begins at; None after the last."""
 
@@ -87,7 +51,7 @@ async def find_transactions(
     Who is `confined_to` an owner gets those that touch an account of that owner, redacted: filters by account and
     amount are of its lines then. Raises `InvalidField` for metadata that cannot be searched for.
     """
-    ranges = _ranges(filters)
+    ranges = ranges_of(filters)
     members = wanted_members(filters.metadata) if filters.metadata is not None else []
     fitting: list[int] = []
     # Of one moment: an amendment must not come between the filters and what is shown.
@@ -135,7 +99,7 @@ async def plan_scan(connection: Connection, tenant_id: UUID, filters: Transactio
 
     Raises `InvalidField` for metadata that cannot be searched for.
     """
-    ranges = _ranges(filters)
+    ranges = ranges_of(filters)
     members = wanted_members(filters.metadata) if filters.metadata is not None else []
     search = _Search(connection, tenant_id)
     after, before = await search.bounds(filters, known + 1)
@@ -322,9 +286,3 @@ def _low_and_high(ranges: Sequence[CodeRange] | None) -> dict[str, list[str] | N
         "lows": None if ranges is None else [one.low for one in ranges],
         "highs": None if ranges is None else [one.high for one in ranges],
     }
-
-
-def _ranges(filters: TransactionFilters) -> Sequence[CodeRange] | None:
-    if filters.account is not None:
-        return exactly(filters.account)
-    return None if filters.prefix is None else below(filters.prefix)

@@ -12,10 +12,11 @@ import pytest
 
 from ledgerx import database as db
 from ledgerx import search
+from ledgerx.filters import TransactionFilters
 from ledgerx.journal import Entry
 from ledgerx.logins import Database
 from ledgerx.reading import NEWEST
-from ledgerx.search import TransactionFilters, find_transactions
+from ledgerx.search import find_transactions
 from ledgerx.tenancy import ClientCredentials
 from tests.integration.ledger_client import LedgerClient
 

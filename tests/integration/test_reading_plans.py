@@ -30,8 +30,14 @@ TIME_TRAVEL = 3 * 1_000 + 3 * 20 + 100
 PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
 PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
 LINES: dict[str, Any] = {
-    **{"account_id": 1, "seq": LAST, "begin_seq": LAST // 2, "end_seq": LAST // 2 + 3 * 24 * 60},
-    **{"after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51},
+    "account_id": 1,
+    "seq": LAST,
+    "begin_seq": LAST // 2,
+    "end_seq": LAST // 2 + 3 * 24 * 60,
+    "after_at": MIDDLE,
+    "after_seq": 0,
+    "after_line": -1,
+    "limit": 51,
 }
 FITTING_ENTRIES: dict[str, Any] = {
     "known": 2**63 - 1,

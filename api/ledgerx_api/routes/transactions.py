@@ -11,10 +11,11 @@ from litestar.response.base import ASGIResponse
 
 from ledgerx.database import Pool
 from ledgerx.engine import Engine
+from ledgerx.filters import TransactionFilters
 from ledgerx.journal import Kind
 from ledgerx.reading import NEWEST, read_transaction
 from ledgerx.roles import Role
-from ledgerx.search import TransactionFilters, find_transactions
+from ledgerx.search import find_transactions
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, movements, paging, schemas
 from ledgerx_api.access import requires

@@ -117,8 +117,8 @@ CROSS JOIN LATERAL (
 
 -- name: fitting_entries
 -- Those of the entries with these numbers that are transactions and fit as they are at the entry `known`, by all filters
--- but those of accounts and amounts; newest first. One scan of the index: numbers that are near one another are found
--- together. Amendments are looked up only where a filter asks for what they change.
+-- but those of accounts and amounts; newest first. One scan of the index: what is near one another is found together.
+-- Amendments are looked up only where a filter asks for what they change.
 SELECT e.seq
 FROM (
     SELECT seq, category, metadata
