@@ -116,8 +116,8 @@ CROSS JOIN LATERAL (
 ) AS a;
 
 -- name: fitting_entries
--- Those of the entries with these numbers that are transactions and fit as they are at the entry `known`, by all filters
--- but those of accounts and amounts; newest first. One scan of the index: what is near one another is found together.
+-- Those of the entries with these numbers that are transactions and fit as they are at the entry `known`, by filters
+-- other than those of accounts and amounts; newest first. What is near one another is found at once.
 -- Amendments are looked up only where a filter asks for what they change.
 SELECT e.seq
 FROM (
