@@ -291,7 +291,7 @@ async def test_an_api_without_partitions_is_not_ready(
     await superuser.execute("REVOKE EXECUTE ON FUNCTION ledgerx.make_outbox_partitions FROM ledgerx_api")
     process = ApiProcess(database, servers_directory)
     starting = asyncio.create_task(asyncio.to_thread(process.start))
-    assert "partitions are not made" in await told_by_readyz(process)
+    assert "databases are not reached" in await told_by_readyz(process)
     assert not starting.done()
     await superuser.execute("GRANT EXECUTE ON FUNCTION ledgerx.make_outbox_partitions TO ledgerx_api")
     await starting
