@@ -155,6 +155,9 @@ class Placement(Generic[D]):
             if home is not None:
                 self._remember(key, home)
                 return home
+            if news is not self._news:
+                # A database that was opened meanwhile was not asked.
+                continue
             if all_answered and not self._awaited and self._open:
                 self._forget_for_now(key)
                 return None
