@@ -59,5 +59,6 @@ async def test_one_worker_at_a_time_looks(database: Database, engine: Engine, po
         other.execute("SELECT pg_advisory_lock(hashtext('ledgerx.catch_up'))")
         await catch_up(pool, PROJECTIONS, age_s=0)
         assert heads(database) == {}
-    await catch_up(pool, PROJECTIONS, age_s=0)
+        other.execute("SELECT pg_advisory_unlock(hashtext('ledgerx.catch_up'))")
+        await catch_up(pool, PROJECTIONS, age_s=0)
     assert_projected(database, journal)
