@@ -133,8 +133,7 @@ class JournalAgent:
                 on=may_work_later, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S
             ):
                 with attempt:
-                    async with database.writes:
-                        await projector.apply(tenant_id, [message for _, message in received])
+                    await database.apply(projector, tenant_id, [message for _, message in received])
         except (ValueError, psycopg.Error) as error:
             if _is_transient(error):
                 database.lost.set()

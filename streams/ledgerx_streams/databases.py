@@ -17,6 +17,7 @@ from ledgerx.database import Pool
 from ledgerx.databases import reader, serve_each
 from ledgerx.engine import Engine
 from ledgerx.errors import ConfigurationError, Unavailable
+from ledgerx.events import JournalMessage
 from ledgerx.expiry import expire_due
 from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
@@ -62,8 +63,15 @@ class JournalDatabase:
         self.name = name
         self.pool = pool
         self.projectors = [Projector(projection, pool) for projection in projections]
-        self.writes = asyncio.Semaphore(_WRITES_AT_ONCE)
         self.lost = asyncio.Event()
+        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def apply(self, projector: Projector, tenant_id: UUID, messages: Sequence[JournalMessage]) -> None:
+        """Bring a projection of a tenant up to the last of `messages`. Raises what `Projector.apply` does."""
+        async with self._writes:
+            if self.lost.is_set():
+                raise psycopg.OperationalError("the database does not answer any more")
+            await projector.apply(tenant_id, messages)
 
     async def holds(self, keys: Sequence[Key]) -> Collection[Key]:
         """Those of the tenants with these ids that are in here. Raises `psycopg.Error`."""
@@ -82,7 +90,8 @@ class Databases:
         self._read_urls = reader(settings.database_url, settings.databases)
         self._read_engine_urls = _engine_reader(settings)
         self._keyset = None if settings.checkpoint_keys is None else read_keyset(settings.checkpoint_keys)
-        self._placement = Placement("streams", JournalDatabase.holds)
+        # Messages may be of tenants that were purged, or of a database that is not known yet: they belong in no other.
+        self._placement = Placement("streams", JournalDatabase.holds, trusting=False)
         self._wake_exports: dict[str, Callable[[], None]] = {}
         self._serving: asyncio.Task[NoReturn] | None = None
 
