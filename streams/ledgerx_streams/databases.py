@@ -13,7 +13,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from ledgerx import database
-from ledgerx.database import Pool
+from ledgerx.database import Pool, Queries
 from ledgerx.databases import reader, serve_each
 from ledgerx.engine import Engine
 from ledgerx.errors import ConfigurationError, Unavailable
@@ -47,6 +47,7 @@ _SNAPSHOTS_INTERVAL_S = 5.0
 _RETRY_S = 1.0
 
 _log = structlog.get_logger()
+_heads = Queries("ledgerx_streams", "sql/heads.sql")
 
 
 class Urls(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,9 +60,8 @@ class Urls(msgspec.Struct, frozen=True, kw_only=True):
 class JournalDatabase:
     """A database with its projections. Who sets `lost` says that it does not answer any more."""
 
-    def __init__(self, name: str, pool: Pool, projections: Sequence[Projection]) -> None:
-        self.name = name
-        self.pool = pool
+    def __init__(self, pool: Pool, projections: Sequence[Projection]) -> None:
+        self._pool = pool
         self.projectors = [Projector(projection, pool) for projection in projections]
         self.lost = asyncio.Event()
         self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
@@ -73,9 +73,14 @@ class JournalDatabase:
                 raise psycopg.OperationalError("the database does not answer any more")
             await projector.apply(tenant_id, messages)
 
+    async def flush(self) -> None:
+        """Have all that was committed on the database's disk. Raises `psycopg.Error`."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_heads.flush)
+
     async def holds(self, keys: Sequence[Key]) -> Collection[Key]:
         """Those of the tenants with these ids that are in here. Raises `psycopg.Error`."""
-        return (await read_head_seqs(self.pool, [key for key in keys if isinstance(key, UUID)])).keys()
+        return (await read_head_seqs(self._pool, [key for key in keys if isinstance(key, UUID)])).keys()
 
 
 class Databases:
@@ -154,7 +159,7 @@ class Databases:
             self._look_after(tasks, name, pool, projections)
             await stack.enter_async_context(_expiring_holds(tasks, urls.engine))
             while True:
-                opened = JournalDatabase(name, pool, projections)
+                opened = JournalDatabase(pool, projections)
                 try:
                     with self._placement.opened(name, opened):
                         await opened.lost.wait()
