@@ -4,7 +4,6 @@ Everything happens on that loop, so requests that arrive together meet in one ba
 """
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +14,9 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 
-from ledgerx import telemetry
+from ledgerx import management, telemetry
 from ledgerx.engine import PATIENCE_S
+from ledgerx.garbage import collect_seldom
 from ledgerx.settings import load
 from ledgerx.turns import Turns
 from ledgerx_api.app import create_app
@@ -32,9 +32,7 @@ def main() -> int:
     settings = load(ApiSettings)
     telemetry.configure("api", level=settings.log_level)
     app = create_app(settings)
-    # What lives as long as the process is not looked at again, and requests leave few cycles: a twentieth of a request.
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+    collect_seldom()
     uvloop.run(_serve(settings, app))
     return 0
 
@@ -61,7 +59,8 @@ async def _serve(settings: ApiSettings, app: Litestar) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
-    await server.serve()
+    async with management.serve(settings.management_host, settings.management_port, app.state.ready):
+        await server.serve()
 
 
 class _Server(uvicorn.Server):

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
+from weakref import WeakSet
 
 import psycopg
 import structlog
@@ -54,6 +55,10 @@ _WAITING = Gauge(
     "ledgerx_engine_waiting_commands", "Commands taken in and not yet answered", multiprocess_mode="livesum"
 )
 _RETRIES = Counter("ledgerx_engine_retries_total", "Batches run again, by reason", ["reason"])
+
+
+# Those of this process, which has one for each database.
+_ENGINES: "WeakSet[Engine]" = WeakSet()
 
 
 class _Call:
@@ -102,7 +107,7 @@ class Engine:
         self._answers = Turns()
         self._waiting = 0
         self._draining = False
-        _WAITING.set_function(lambda: self._waiting)
+        _ENGINES.add(self)
 
     async def run(self, tenant_id: UUID, command: AnyCommand) -> Outcome:
         """Decide `command` and return its outcome.
@@ -270,6 +275,9 @@ class Engine:
             first += len(call.commands)
         for kind, count in collections.Counter(map(type, outcomes)).items():
             _OUTCOMES.labels(kind.__name__.lower()).inc(count)
+
+
+_WAITING.set_function(lambda: sum(engine._waiting for engine in _ENGINES))  # noqa: SLF001 - this module's own
 
 
 def _reason(error: psycopg.Error) -> str:

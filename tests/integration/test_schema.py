@@ -101,7 +101,6 @@ def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
         ("webhook_endpoints", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_deliveries", "due", ("ledgerx_owner",), "SELECT"),
         ("checkpoints", "superseded", ("ledgerx_owner",), "ALL"),
-        *((table, "left_behind", ("ledgerx_owner",), "SELECT") for table in ("heads", "entries", "projections")),
     }
 
 

@@ -1,5 +1,5 @@
 -- Of old checkpoints the last of each day is kept: the streams drop the others.
--- depends: 0018.tenant_states
+-- depends: 0019.databases
 
 SET ROLE ledgerx_owner;
 

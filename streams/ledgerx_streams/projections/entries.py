@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from aiokafka.errors import KafkaError
+from prometheus_client import Counter
 
 from ledgerx.cloud_events import MEDIA_TYPE, encode_event
 from ledgerx.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, Connection, Queries
@@ -23,6 +24,7 @@ NAME = "entries"
 PATIENCE_S = IDLE_IN_TRANSACTION_TIMEOUT_MS / 2_000
 # Structured mode of the Kafka binding for CloudEvents 1.0.2.
 _HEADERS = [("content-type", MEDIA_TYPE.encode())]
+_REFUSALS = Counter("ledgerx_entries_refusals", "Times that Kafka did not take entries of a tenant.")
 _heads = Queries("ledgerx_streams", "sql/heads.sql")
 _queries = Queries("ledgerx_streams", "sql/entries.sql")
 
@@ -44,7 +46,7 @@ def entries_projection(publisher: Publisher, committed: Callable[[], None] | Non
         await _publish(publisher, tenant_id, entries)
         await connection.execute(_queries.wake, {"tenant_id": tenant_id, "seq": entries[-1].seq})
 
-    return Projection(name=NAME, write=write, clear=_keep, committed=committed)
+    return Projection(name=NAME, write=write, clear=_keep, committed=committed, outside=True)
 
 
 async def _keep(_connection: Connection, _tenant_id: UUID) -> None:
@@ -57,4 +59,5 @@ async def _publish(publisher: Publisher, tenant_id: UUID, entries: Sequence[Entr
         async with asyncio.timeout(PATIENCE_S):
             await publisher.publish(str(tenant_id).encode(), (encode_event(tenant_id, entry(one)) for one in entries))
     except (KafkaError, TimeoutError) as error:
+        _REFUSALS.inc()
         raise RefusedError(f"events were not published: {error!r}") from error

@@ -27,10 +27,6 @@ ON CONFLICT ON CONSTRAINT projections_pkey DO UPDATE SET seq = excluded.seq, has
 -- Where the journal stands.
 SELECT seq, hash FROM ledgerx.heads WHERE tenant_id = %(tenant_id)s;
 
--- name: left_behind
--- Tenants of which a projection lacks an entry that is some seconds old, and the last entry of each.
-SELECT tenant_id, seq FROM ledgerx.left_behind(%(projection)s, %(patience_s)s, %(most)s);
-
 -- name: flush
 -- Brings the log to the disk, and with it all that was committed before without waiting for that.
 SELECT set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'ledgerx.heartbeat', '');
