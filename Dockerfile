@@ -6,26 +6,31 @@ ARG BASE=python:3.13-slim
 FROM ${BASE} AS packages
 ARG TARGETARCH
 # faust-streaming has no wheel for arm64: without a compiler its slow variant would be made, and nobody told.
-RUN test "$TARGETARCH" = amd64 \
-    || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev; }
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends binutils $(test "$TARGETARCH" = amd64 || echo gcc libc6-dev)
 ENV PIP_NO_COMPILE=1 \
     PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv --without-pip /opt/ledgerx
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
+# What is removed: the examples of an OpenAPI generator, an editor that nobody opens, and symbols for debuggers. Not
+# those of what wheels carry in *.libs, whose layout tools have changed in ways that strip does not know.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/ledgerx install --require-hashes -r requirements.lock \
-    && pip install --require-hashes -r requirements-build.lock --target /opt/build
-
-FROM packages AS packages-demo
-COPY requirements-embedded.lock ./
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/ledgerx install --require-hashes -r requirements-embedded.lock
+    && pip install --require-hashes -r requirements-build.lock --target /opt/build \
+    && cd /opt/ledgerx/lib/python3*/site-packages \
+    && rm -rf faker swagger_ui/static/*editor* swagger_ui/static/*.map \
+    && find /opt/ledgerx /usr/local/lib -type f -name '*.so*' -not -path '*.libs/*' -exec strip --strip-debug {} +
 
 FROM packages AS build
 COPY . .
 RUN PYTHONPATH=/opt/build pip --python /opt/ledgerx install --no-deps --no-build-isolation . \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ledgerx/lib
+
+FROM packages AS packages-demo
+COPY requirements-embedded.lock ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/ledgerx install --require-hashes -r requirements-embedded.lock
 
 FROM packages-demo AS build-demo
 COPY . .
@@ -36,11 +41,19 @@ RUN REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt XDG_CACHE_HOME=/opt/le
     /opt/ledgerx/bin/python -m ledgerx_cli.embedded.warm
 RUN install -d -o 10001 -g 10001 /opt/data
 
-FROM ${BASE} AS base
-RUN groupadd --gid 10001 ledgerx \
-    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin ledgerx \
-    && pip uninstall --quiet --yes --root-user-action ignore pip
-ENV PATH=/opt/ledgerx/bin:$PATH \
+# The base without tools to build with, nor what people would read.
+FROM packages AS base-files
+RUN pip uninstall --yes pip \
+    && apt-get purge -y --auto-remove binutils gcc libc6-dev \
+    && rm -rf /opt/* /src /var/lib/apt/lists /var/cache/apt /usr/share/doc /usr/share/man /usr/share/info \
+        /usr/share/locale /usr/local/include /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/idlelib \
+    && groupadd --gid 10001 ledgerx \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin ledgerx
+
+FROM scratch AS base
+COPY --from=base-files / /
+ENV PATH=/opt/ledgerx/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
