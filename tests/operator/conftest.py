@@ -97,11 +97,18 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def kube(directory: Path) -> Iterator[Kube]:
-    """The cluster with the custom resources."""
+def kubeconfig(directory: Path) -> Iterator[Path]:
+    """The kubeconfig of the cluster."""
     if not os.environ.get("KUBECONFIG") and not CLUSTER.exists():
         pytest.skip(NO_CLUSTER)
-    with control_plane(directory) as kubeconfig, prepared(kubeconfig) as cluster:
+    with control_plane(directory) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def kube(kubeconfig: Path) -> Iterator[Kube]:
+    """The cluster with the custom resources."""
+    with prepared(kubeconfig) as cluster:
         yield cluster
 
 

@@ -11,8 +11,10 @@ from prometheus_client import REGISTRY
 from ledgerx_streams import app  # noqa: F401 - its metrics
 from ledgerx_streams.relay import metrics  # noqa: F401 - its metrics
 
-DOCS = Path(__file__).parents[2] / "docs"
-GROUPS: list[dict[str, Any]] = yaml.safe_load((DOCS / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+ALERTS = ROOT / "charts/ledgerx/files/alerts.yaml"
+GROUPS: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
 RULES: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
 
 
