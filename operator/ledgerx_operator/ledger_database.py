@@ -19,7 +19,8 @@ from ledgerx.database import Queries, connect
 from ledgerx.errors import ConfigurationError
 from ledgerx.lifecycle import count_tenants
 from ledgerx.logins import role_url, set_some_passwords
-from ledgerx.migrate import ChangedMigrationError, migrate, newest_migration
+from ledgerx.migrate import ChangedMigrationError, migrate
+from ledgerx.schema import newest_migration
 from ledgerx_operator.cluster import Cluster
 from ledgerx_operator.databases import Databases
 from ledgerx_operator.failures import NotYet, Refusal, first_line
