@@ -23,7 +23,7 @@ from ledgerx.database import Pool
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.expiry import expire_due
-from ledgerx.export_files import MAX_FILE_BYTES
+from ledgerx.export_files import MAX_FILE_BYTES, destinations
 from ledgerx.keys import read_keyset
 from ledgerx.outbound import Outbound
 from ledgerx.sealing import read_sealing_keys
@@ -63,8 +63,9 @@ _log = structlog.get_logger()
 class Settings(KafkaSettings, frozen=True, kw_only=True):
     """`engine_database_url` is that of the engine's role; without it this worker leaves due holds to others.
 
-    It also leaves exports to others without `exports_url`, the storage that their files go to, at most
-    `exports_max_bytes` each. It writes `exports_at_once`, and files are kept for `exports_keep_days`.
+    It also leaves exports to others without `exports_url`, the storage that their files go to unless they name one of
+    `exports_destinations`, at most `exports_max_bytes` each. It writes `exports_at_once`, and files are kept for
+    `exports_keep_days`, those at destinations for good.
 
     The outbox is kept for `outbox_retention_days` whole days at least, and until the slot `relay_slot`, which is that
     of the relay or of Debezium, has confirmed it.
@@ -81,6 +82,7 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     database_url: Secret
     engine_database_url: Secret | None = None
     exports_url: str | None = None
+    exports_destinations: str | None = None
     exports_at_once: Annotated[int, Meta(ge=1, le=16)] = 2
     exports_keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     exports_max_bytes: Annotated[int, Meta(ge=1, le=MAX_FILE_BYTES)] = 16 * 1024**3
@@ -173,6 +175,7 @@ async def _run(settings: Settings) -> None:
                 app,
                 settings.database_url,
                 settings.exports_url,
+                destinations(settings.exports_destinations),
                 at_once=settings.exports_at_once,
                 keep_days=settings.exports_keep_days,
                 max_bytes=settings.exports_max_bytes,

@@ -1,7 +1,7 @@
 """The exports of a worker of the streams: an agent that hears of them, and what writes them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import faust
@@ -17,9 +17,19 @@ from ledgerx_streams.faust_app import raw_topic
 
 @asynccontextmanager
 async def writing_exports(
-    app: faust.App, database_url: Secret, storage_url: str | None, *, at_once: int, keep_days: int, max_bytes: int
+    app: faust.App,
+    database_url: Secret,
+    storage_url: str | None,
+    destination_urls: Mapping[str, str],
+    *,
+    at_once: int,
+    keep_days: int,
+    max_bytes: int,
 ) -> AsyncIterator[None]:
-    """Have `app` hear of exports, and write them meanwhile where there is a storage for them."""
+    """Have `app` hear of exports, and write them meanwhile where there is a storage for them.
+
+    Raises `ConfigurationError` for a URL of a storage that is none.
+    """
     # All workers of the group read the same topics: one without a storage leaves what it hears to the clocks of others.
     worker: ExportWorker | None = None
 
@@ -34,8 +44,11 @@ async def writing_exports(
         return
     # Durable: what was said to be done must not come back.
     pool = database.pool(database_url.reveal(), application_name="ledgerx-exports", max_size=2 * at_once + 1)
+    files: dict[str | None, ExportFiles] = {None: ExportFiles(storage_url)}
+    for name, url in destination_urls.items():
+        files[name] = ExportFiles(url, "LEDGERX_EXPORTS_DESTINATIONS")
     async with pool:
-        worker = ExportWorker(pool, ExportFiles(storage_url), at_once=at_once, keep_days=keep_days, max_bytes=max_bytes)
+        worker = ExportWorker(pool, files, at_once=at_once, keep_days=keep_days, max_bytes=max_bytes)
         working = asyncio.create_task(worker.run())
         try:
             yield
