@@ -11,7 +11,7 @@ from ledgerx.lifecycle import TenantState
 from ledgerx_operator.binding import Binding, keep_binding
 from ledgerx_operator.cluster import Cluster
 from ledgerx_operator.failures import NotYet
-from ledgerx_operator.ledger_tenant import Placed, TenantReconciler
+from ledgerx_operator.placement import Placed, Placement
 from ledgerx_operator.settings import OperatorSettings
 from ledgerx_operator.specs import ClientSpec, spec_of
 
@@ -19,9 +19,9 @@ from ledgerx_operator.specs import ClientSpec, spec_of
 class ClientReconciler:
     """Brings LedgerClients to what they declare, and ends them."""
 
-    def __init__(self, cluster: Cluster, tenants: TenantReconciler, settings: OperatorSettings) -> None:
+    def __init__(self, cluster: Cluster, placement: Placement, settings: OperatorSettings) -> None:
         self._cluster = cluster
-        self._tenants = tenants
+        self._placement = placement
         self._settings = settings
 
     async def reconcile(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class ClientReconciler:
                 await tenancy.delete_client(connection, placed.record.tenant_id, client_id, SYSTEM)
 
     async def _tenant_of(self, namespace: str, spec: ClientSpec) -> Placed | None:
-        placed = await self._tenants.locate(namespace, spec.tenant_ref.name)
+        placed = await self._placement.locate(namespace, spec.tenant_ref.name)
         if placed is None or placed.record.state in (TenantState.DELETING, TenantState.PURGED):
             return None
         return placed

@@ -20,3 +20,6 @@ OPERATOR = "ledgerx-operator"
 LEASE = "ledgerx-operator"
 SECRET_TYPE = "servicebinding.io/ledgerx"  # noqa: S105 - a name
 DATABASE_SECRETS = {role: f"ledgerx-databases-{role}" for role in ("api", "streams", "relay")}
+# The platform's keys, in files as API and streams mount them.
+KEYS = "ledgerx-keys"
+SEALING_KEYS = "sealing.json"

@@ -16,6 +16,7 @@ import structlog
 from ledgerx import management, telemetry
 from ledgerx.settings import load
 from ledgerx_operator import conditions
+from ledgerx_operator.bootstrap import Configuration, bring_about, read_configuration
 from ledgerx_operator.cluster import Cluster, connected
 from ledgerx_operator.databases import Databases
 from ledgerx_operator.handlers import AT_ONCE, Handlers
@@ -43,10 +44,11 @@ def main() -> int:
     Raises `ConfigurationError`.
     """
     settings = load(OperatorSettings)
+    configuration = read_configuration(settings.configuration)
     telemetry.configure("operator", level=settings.log_level)
     for chatty in ("kopf", "httpx", "httpx2", "httpcore", "httpcore2", "yoyo", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    code = asyncio.run(_run(settings))
+    code = asyncio.run(_run(settings, configuration))
     if code:
         # A thread that still migrates would keep the process, and must not go on beside another operator.
         logging.shutdown()
@@ -54,7 +56,7 @@ def main() -> int:
     return code
 
 
-async def _run(settings: OperatorSettings) -> int:
+async def _run(settings: OperatorSettings, configuration: Configuration) -> int:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -66,16 +68,22 @@ async def _run(settings: OperatorSettings) -> int:
         lease = LeaderLease(cluster.client, settings.namespace, identity, settings.lease_duration_s)
         if not await _first(lease.acquire(), stopped.wait()):
             return 0
-        if await _lead(settings, cluster, lease, stopped):
+        if await _lead(settings, configuration, cluster, lease, stopped):
             await lease.release()
             return 0
         return 1
 
 
-async def _lead(settings: OperatorSettings, cluster: Cluster, lease: LeaderLease, stopped: asyncio.Event) -> bool:
+async def _lead(
+    settings: OperatorSettings,
+    configuration: Configuration,
+    cluster: Cluster,
+    lease: LeaderLease,
+    stopped: asyncio.Event,
+) -> bool:
     """Run kopf until it is told to stop; false when the lease was lost or kopf failed."""
     databases = Databases(connections=settings.database_connections)
-    operator = asyncio.create_task(_operate(settings, cluster, databases, stopped))
+    operator = asyncio.create_task(_operate(settings, configuration, cluster, databases, stopped))
     holding = asyncio.create_task(lease.hold())
     await asyncio.wait({operator, holding}, return_when=asyncio.FIRST_COMPLETED)
     if holding.done():
@@ -90,7 +98,15 @@ async def _lead(settings: OperatorSettings, cluster: Cluster, lease: LeaderLease
     return True
 
 
-async def _operate(settings: OperatorSettings, cluster: Cluster, databases: Databases, stopped: asyncio.Event) -> None:
+async def _operate(
+    settings: OperatorSettings,
+    configuration: Configuration,
+    cluster: Cluster,
+    databases: Databases,
+    stopped: asyncio.Event,
+) -> None:
+    if not await _first(bring_about(cluster, configuration), stopped.wait()):
+        return
     watched = listed(settings.watch_namespaces)
     registry = kopf.OperatorRegistry()
     register(registry, settings, cluster, databases)
@@ -111,7 +127,7 @@ def register(
     at_once = asyncio.Semaphore(AT_ONCE)
     database = DatabaseReconciler(cluster, databases)
     tenant = TenantReconciler(cluster, databases, settings)
-    client = ClientReconciler(cluster, tenant, settings)
+    client = ClientReconciler(cluster, tenant.placement, settings)
     observe = tenant_observer(databases, settings.drift_interval_s)
 
     def in_own_namespace(*, namespace: str | None, **_: Any) -> bool:
@@ -173,9 +189,12 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 
 async def _first(wanted: Any, other: Any) -> bool:
-    """Whether `wanted` ends before `other`; what is left of the two is cancelled."""
+    """Whether `wanted` ends before `other`; what is left of the two is cancelled. Raises what `wanted` raises."""
     tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(other)]
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
-    return tasks[0] in done
+    if tasks[0] not in done:
+        return False
+    await tasks[0]
+    return True

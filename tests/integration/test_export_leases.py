@@ -111,7 +111,7 @@ async def test_a_cancelled_export_is_nobodys(pool: Pool, exports: Exports) -> No
     assert not await leases.finish(claim, Measures(), keep_days=1)
     assert (await exports.read(due)).status is Status.CANCELLED
     exports.make_due(due)
-    assert await leases.leftover(due) is True
+    assert await leases.leftover(due) == (True, None)
 
 
 async def test_the_exports_of_a_tenant_are_written_one_after_the_other(
@@ -136,13 +136,13 @@ async def test_an_ended_export_is_shown_for_a_while_and_then_forgotten(pool: Poo
     assert (await exports.read(due)).status is Status.DONE
     exports.make_due(due)
     await leases.expire(due)
-    assert await leases.leftover(due) is True
+    assert await leases.leftover(due) == (True, None)
     await leases.tidied(due)
     assert await leases.leftover(due) is None
     await leases.forget(due)
     assert (await exports.read(due)).status is Status.EXPIRED
     exports.make_due(due)
-    assert await leases.leftover(due) is False
+    assert await leases.leftover(due) == (False, None)
     await leases.forget(due)
     assert await leases.due() == []
 
@@ -153,7 +153,7 @@ async def working(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(worker, "LOOK_S", 0.02)
     monkeypatch.setattr(worker, "_FIRST_PAUSE_S", 0)
     files = ExportFiles(tmp_path.as_uri())
-    running = asyncio.create_task(ExportWorker(pool, files, at_once=2, keep_days=1, max_bytes=50).run())
+    running = asyncio.create_task(ExportWorker(pool, {None: files}, at_once=2, keep_days=1, max_bytes=50).run())
     yield tmp_path
     running.cancel()
     with suppress(asyncio.CancelledError):
@@ -189,7 +189,7 @@ async def test_an_export_that_kills_its_workers_fails_in_the_end(pool: Pool, exp
     due = await exports.request(Format.JSONL)
     exports.admin(f"attempt = {MAX_ATTEMPTS}", due)
     running = asyncio.create_task(
-        ExportWorker(pool, ExportFiles(tmp_path.as_uri()), at_once=2, keep_days=1, max_bytes=50).run()
+        ExportWorker(pool, {None: ExportFiles(tmp_path.as_uri())}, at_once=2, keep_days=1, max_bytes=50).run()
     )
     failed = await ended(exports, due)
     running.cancel()

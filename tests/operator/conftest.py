@@ -70,23 +70,28 @@ def prepared(kubeconfig: Path) -> Iterator[Kube]:
 
 
 @contextmanager
-def platform_server(directory: Path, password: str) -> Iterator[Postgres]:
-    """A PostgreSQL on which no role of ours exists yet, with the administrator `platform`, who is no superuser."""
-    server = Postgres(directory=directory / "postgres", password=secrets.token_urlsafe(16))
+def serving(server: Postgres, directory: Path) -> Iterator[Postgres]:
+    """The server, made and started, until the end of the block."""
     server.initialise()
     with asyncio.Runner() as runner:
         parts = Supervisor(run=directory, logs=directory, report=lambda _event: None)
         runner.run(parts.start(server.part()))
         try:
-            with psycopg.connect(server.url(), autocommit=True) as connection:
-                connection.execute(
-                    sql.SQL("CREATE ROLE platform LOGIN CREATEROLE REPLICATION PASSWORD {}").format(
-                        sql.Literal(password)
-                    )
-                )
             yield server
         finally:
             runner.run(parts.stop())
+
+
+@contextmanager
+def platform_server(directory: Path, password: str) -> Iterator[Postgres]:
+    """A PostgreSQL on which no role of ours exists yet, with the administrator `platform`, who is no superuser."""
+    server = Postgres(directory=directory / "postgres", password=secrets.token_urlsafe(16))
+    with serving(server, directory), psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE platform LOGIN CREATEROLE REPLICATION PASSWORD {}").format(sql.Literal(password))
+        )
+        connection.close()
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,10 @@ from ledgerx_api.reference.examples import examples
 from ledgerx_api.schemas_trust import Trust
 from ledgerx_api.settings import ApiSettings
 from ledgerx_cli.migrate import MigrateSettings
-from ledgerx_cli.up import Servers
+from ledgerx_cli.up_settings import UpSettings
 from ledgerx_operator.settings import OperatorSettings
-from ledgerx_streams.app import Settings as StreamsSettings
 from ledgerx_streams.relay.settings import Settings as RelaySettings
+from ledgerx_streams.settings import Settings as StreamsSettings
 from ledgerx_streams.webhooks.signing import signed_headers
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "ledgerx streams": StreamsSettings,
     "ledgerx operator": OperatorSettings,
     "ledgerx migrate": MigrateSettings,
-    "ledgerx up": Servers,
+    "ledgerx up": UpSettings,
 }
 # The base of others, and what only the part that expires holds can meet.
 NEVER_MET = {"unprocessable", "hold_not_expired"}

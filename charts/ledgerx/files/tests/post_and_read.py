@@ -1,7 +1,7 @@
 """Post a balanced transaction to a tenant and read its balance: what `helm test` runs in the image of LedgerX.
 
-The folder that the argument names has the connection, as the tenant's Secret has it. Every run opens two accounts of its
-own and posts a cent from one to the other.
+The folder that the argument names has the connection, as the tenant's Secret has it. Every run opens two accounts of
+its own and posts a cent from one to the other.
 """
 
 import sys
