@@ -7,7 +7,20 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.chart.rendering import CHART, HELM, PROFILES, Values, container, dig, find, pod_specs, pods, profile, render
+from tests.chart.rendering import (
+    CHART,
+    HELM,
+    PROFILES,
+    Values,
+    configuration,
+    container,
+    dig,
+    find,
+    pod_specs,
+    pods,
+    profile,
+    render,
+)
 from tests.chart.test_values import DEBEZIUM, OFF, external
 from tests.integration.debezium_process import documented_settings
 
@@ -26,7 +39,7 @@ def objects(request: pytest.FixtureRequest) -> list[Any]:
 
 
 def test_there_are_the_profiles_that_the_documentation_names() -> None:
-    assert sorted(PROFILES) == ["demo", "external", "production", "strimzi-cnpg"]
+    assert list(PROFILES) == ["demo", "external", "production", "strimzi-cnpg"]
 
 
 def test_kubernetes_knows_every_field(objects: list[Any]) -> None:
@@ -157,6 +170,23 @@ def test_metrics_and_health_are_on_a_port_that_no_service_leads_to() -> None:
         assert probed == {"management"}
     targets = {port["targetPort"] for one in rendered if one["kind"] == "Service" for port in one["spec"]["ports"]}
     assert targets == {"http"}
+
+
+def test_the_first_database_is_where_the_release_makes_a_server() -> None:
+    everybody: Values = {"allowedNamespaces": {"selector": {}}}
+    assert configuration(render(profile("demo"))) == {
+        "databases": [{"name": "primary", "spec": {"adminSecretRef": {"name": "ledgerx-demo-postgres"}, **everybody}}],
+        "adminSecrets": [
+            {
+                "name": "ledgerx-demo-postgres",
+                "uri": "postgresql://postgres:{password}@ledgerx-demo.platform.svc.cluster.local:5432/ledgerx",
+            }
+        ],
+    }
+    assert configuration(render(profile("strimzi-cnpg"))) == {
+        "databases": [{"name": "primary", "spec": {"cnpgClusterRef": {"name": "ledgerx-postgres"}, **everybody}}],
+        "adminSecrets": [],
+    }
 
 
 def test_a_connector_has_the_settings_of_the_documentation() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from ledgerx_api.settings import ApiSettings
 from ledgerx_operator.settings import OperatorSettings
-from ledgerx_streams.app import Settings as StreamsSettings
 from ledgerx_streams.kafka_access import KafkaSettings
 from ledgerx_streams.relay.settings import Settings as RelaySettings
+from ledgerx_streams.settings import Settings as StreamsSettings
 from tests.chart.rendering import CHART, RefusedError, Values, profile, render, variable, with_value
 from tests.chart.test_values import external
 
@@ -28,7 +28,7 @@ NOT_SETTINGS = {
     *("namespace", "api_url", "watch_namespaces", "configuration"),
     *("database_url", "databases", "engine_database_url", "engine_databases"),
     *("keys", "sealing_keys", "checkpoint_keys", "webhooks_allow_private"),
-    *("oidc_issuers", "oidc_networks", "exports_url", "rate_limit_url"),
+    *("oidc_issuers", "oidc_networks", "exports_url", "exports_destinations", "rate_limit_url"),
     *("host", "port", "management_host", "management_port", "log_level"),
 }
 SAMPLES = {"string": "x", "integer": 1_000_000, "number": 2.5, "boolean": True}
@@ -94,7 +94,7 @@ def test_the_settings_of_a_part_are_those_of_the_code(part: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "databases\\[0\\].spec.adminSecretRef is needed"),
+        ({}, "databases\\[0\\].spec needs adminSecretRef"),
         ({**external(), "kafka": {}}, "set kafka.bootstrapServers"),
         (external(exports__enabled=True), "one of exports.s3.bucket and exports.existingClaim"),
         (
