@@ -1,7 +1,11 @@
-"""The comments of values.yaml: what each value is, in the format of helm-docs (`# -- …` above the key)."""
+"""The comments of values.yaml: what each value is, in the format of helm-docs (`# -- …` above the key).
+
+`python -m tests.chart.documented_values` prints the table of the chart's README.
+"""
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,6 +22,10 @@ class DocumentedValue(NamedTuple):
     path: str
     default: str
     meaning: str
+
+    def row(self) -> str:
+        """The value in a table of Markdown."""
+        return f"| `{self.path}` | `{self.default}` | {self.meaning} |"
 
 
 def documented_values() -> Iterator[DocumentedValue]:
@@ -38,3 +46,7 @@ def documented_values() -> Iterator[DocumentedValue]:
         if meaning is not None:
             yield DocumentedValue(".".join(keys), json.dumps(dig(values, *keys), ensure_ascii=False), meaning)
             meaning = None
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{value.row()}\n" for value in documented_values())

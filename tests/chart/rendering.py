@@ -80,6 +80,11 @@ def pod_specs(objects: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{one['kind']}/{one['metadata']['name']}", spec
 
 
+def configuration(objects: list[Any]) -> Any:
+    """What the operator is configured with."""
+    return yaml.safe_load(find(objects, "ConfigMap", f"{RELEASE}-operator")["data"]["configuration.yaml"])
+
+
 # What a test looks at.
 
 

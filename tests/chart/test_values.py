@@ -12,6 +12,7 @@ from tests.chart.rendering import (
     Look,
     Values,
     at,
+    configuration,
     container,
     find,
     last,
@@ -70,11 +71,6 @@ def name_of(kind: str) -> Look:
 def labels_everywhere(key: str) -> Look:
     """The values of a label of all objects."""
     return lambda objects: {one["metadata"]["labels"].get(key) for one in objects}
-
-
-def configuration(objects: list[Any]) -> Any:
-    """What the operator is configured with."""
-    return yaml.safe_load(find(objects, "ConfigMap", "ledgerx-operator")["data"]["configuration.yaml"])
 
 
 def pod_cases(part: str) -> list[Case]:
@@ -144,6 +140,7 @@ POLICY = {"networkPolicy__enabled": True}
 MONITOR = {"metrics__monitor": "PodMonitor"}
 ALERTS = {"alerts__enabled": True}
 RULES = ("PrometheusRule", "", "spec", "groups", 0, "rules")
+FIRST, SECOND = ("LedgerxApiFailing", "LedgerxPostingSlow")
 DASHBOARDS = {"dashboards__enabled": True}
 DASHBOARD = ("ConfigMap", "dashboard-api", "metadata")
 DEBEZIUM = {
@@ -274,6 +271,12 @@ CASES = [
         mounted("streams", "/var/lib/ledgerx/exports"),
         {"persistentVolumeClaim": {"claimName": "shared"}},
         **{**S3, "exports__s3__bucket": "", "exports__existingClaim": "other"},
+    ),
+    case(
+        "exports.destinations",
+        {"archive": "s3://a/p", "bank": "s3://b"},
+        lambda objects: [variable(part, "LEDGERX_EXPORTS_DESTINATIONS")(objects) for part in ("streams", "operator")],
+        ["archive=s3://a/p,bank=s3://b"] * 2,
     ),
     case("exports.s3.bucket", "c", variable("streams", "LEDGERX_EXPORTS_URL"), "s3://c", **S3),
     case("exports.s3.prefix", "p/q", variable("api", "LEDGERX_EXPORTS_URL"), "s3://b/p/q", **S3),
@@ -439,12 +442,12 @@ CASES = [
     case("metrics.labels", {"a": "b"}, at("PodMonitor", "", "metadata", "labels", "a"), "b", **MONITOR),
     case("alerts.enabled", True, there("PrometheusRule", ""), True),
     case("alerts.labels", {"a": "b"}, at("PrometheusRule", "", "metadata", "labels", "a"), "b", **ALERTS),
-    case("alerts.disabled", ["LedgerxRelayInactive"], at(*RULES, 0, "alert"), "LedgerxRelaySlotLost", **ALERTS),
+    case("alerts.disabled", [FIRST], at(*RULES, 0, "alert"), SECOND, **ALERTS),
     case(
         "alerts.runbookBaseUrl",
         "https://d.example",
         at(*RULES, 0, "annotations", "runbook_url"),
-        "https://d.example/LedgerxRelayInactive.md",
+        f"https://d.example/{FIRST}.md",
         **ALERTS,
     ),
     case("dashboards.enabled", True, there("ConfigMap", "dashboard-api"), True),

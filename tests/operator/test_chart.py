@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.rendering import NAMESPACE, PROFILES, RELEASE, Values, profile, render
+from tests.chart.rendering import NAMESPACE, PROFILES, RELEASE, Values, configuration, profile, render
 from tests.chart.test_values import DEBEZIUM, INGRESS, S3, external
 from tests.operator.kube import ROOT, Kube
 
@@ -62,3 +62,13 @@ def test_the_api_server_takes_a_release(installing: Path, release: str) -> None:
     done = kubectl(installing, *how, objects=objects)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("(server dry run)") == len(objects)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_api_server_takes_the_databases_that_the_operator_is_told_of(
+    kube: Kube, installing: Path, name: str
+) -> None:
+    for listed in configuration(render(profile(name)))["databases"]:
+        metadata = {"name": listed["name"], "namespace": NAMESPACE}
+        database = {"apiVersion": "ledgerx.io/v1alpha1", "kind": "LedgerDatabase", "metadata": metadata}
+        kube.apply({**database, "spec": listed["spec"]}, dry_run=True)

@@ -53,6 +53,15 @@
 {{- end }}
 {{- end -}}
 
+{{/* More storages, as name=URL. */}}
+{{- define "ledgerx.destinations" -}}
+{{- $listed := list -}}
+{{- range $name, $url := .Values.exports.destinations -}}
+{{- $listed = append $listed (printf "%s=%s" $name $url) -}}
+{{- end -}}
+{{- join "," $listed -}}
+{{- end -}}
+
 {{/* Where the files of exports go. */}}
 {{- define "ledgerx.exportsEnv" -}}
 {{- with .Values.exports }}
