@@ -16,8 +16,10 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.ports import free_port
+from tests.integration.api_process import ApiProcess
 from tests.operator.kube import RULES, Kube, condition, eventually, objects
 
 API_URL = "http://ledgerx-api.ledgerx.svc:8080"
@@ -133,6 +135,14 @@ def grant(kube: Kube, namespace: str, watched: tuple[str, ...]) -> None:
     bind("Role", {"namespace": namespace}, "ledgerx-operator-own", own_rules)
     for one in (namespace, *watched) if watched else ():
         bind("Role", {"namespace": one}, f"ledgerx-operator-of-{namespace}", watched_rules)
+
+
+def api_of(operator: OperatorProcess, directory: Path, **settings: str) -> ApiProcess:
+    """The API with the URL that an operator hands out for the database `main`."""
+    url = (operator.kube.secret(operator.namespace, "ledgerx-databases-api") or {})["main"]
+    return ApiProcess(
+        Database(admin_url="", owner_url="", api_url=url, streams_url="", relay_url=""), directory, **settings
+    )
 
 
 def new_database(server: Postgres, admin_password: str) -> str:
