@@ -179,6 +179,16 @@ def ledger_client(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
+def ledger_export(namespace: str, name: str = "monthly", **spec: Any) -> dict[str, Any]:
+    """A LedgerExport of the tenant `shop`, of its balances in CSV unless `spec` says otherwise."""
+    return {
+        "apiVersion": "ledgerx.io/v1alpha1",
+        "kind": "LedgerExport",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"tenantRef": {"name": "shop"}, "format": "csv", "dataset": "balances", **spec},
+    }
+
+
 def admin_secret(namespace: str, name: str, url: str) -> dict[str, Any]:
     """The Secret that a LedgerDatabase of this name refers to."""
     data = {"uri": base64.b64encode(url.encode()).decode()}

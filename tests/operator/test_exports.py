@@ -19,22 +19,13 @@ from tests.operator.kube import Kube, condition, eventually
 from tests.operator.operator_process import (
     OperatorProcess,
     bring_database,
+    ledger_export,
     ledger_tenant,
     ready,
     refused,
 )
 
 HOURLY = "0 * * * *"
-
-
-def ledger_export(namespace: str, name: str = "monthly", **spec: Any) -> dict[str, Any]:
-    """A LedgerExport of the tenant `shop`, of its balances in CSV unless `spec` says otherwise."""
-    return {
-        "apiVersion": "ledgerx.io/v1alpha1",
-        "kind": "LedgerExport",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"tenantRef": {"name": "shop"}, "format": "csv", "dataset": "balances", **spec},
-    }
 
 
 @pytest.fixture
