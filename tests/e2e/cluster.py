@@ -38,11 +38,10 @@ class Cluster:
         self.kubectl("apply", "--filename=-", told=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     def pods(self, namespace: str, **labels: str) -> list[str]:
-        """The names of the pods with these labels of app.kubernetes.io."""
+        """The names of the pods with these labels of app.kubernetes.io, but for those that are about to end."""
         selector = ",".join(f"app.kubernetes.io/{name}={value}" for name, value in labels.items())
-        return [
-            pod["metadata"]["name"] for pod in self.get("pods", f"--namespace={namespace}", f"-l={selector}")["items"]
-        ]
+        found = [pod["metadata"] for pod in self.get("pods", f"--namespace={namespace}", f"-l={selector}")["items"]]
+        return [metadata["name"] for metadata in found if "deletionTimestamp" not in metadata]
 
     def node_address(self) -> str:
         """Where ports of nodes are reached at."""
@@ -119,7 +118,7 @@ class Release:
         for namespace in namespaces:
             # While the operator is there to let go of them.
             kinds = "ledgertenants.ledgerx.io,ledgerclients.ledgerx.io"
-            self.cluster.kubectl("delete", kinds, "--all", f"--namespace={namespace}", "--timeout=60s")
+            self.cluster.kubectl("delete", kinds, "--all", f"--namespace={namespace}", f"--timeout={PATIENCE}")
         self.cluster.kubectl("delete", "ledgerdatabases.ledgerx.io", "--all", f"--namespace={self.namespace}")
         self.uninstall()
         self.cluster.kubectl("delete", "namespace", *namespaces, "--wait=false")

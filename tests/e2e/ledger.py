@@ -22,6 +22,7 @@ Tell: TypeAlias = Callable[[str, object], None]
 # A connection may be cut at any moment, and a node's rules follow the pods by a moment.
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _ANSWER_S = 60
+_SURELY_ALL_PODS = 10
 
 
 def declare(kube: Kube, namespace: str, name: str, **spec: object) -> tuple[dict[str, str], float]:
@@ -69,6 +70,16 @@ async def token_status(release: Release, secret: dict[str, str]) -> tuple[int, s
     }
     async with session_of(release) as session, session.post("/v1/auth/token", data=form) as answer:
         return answer.status, (await answer.json()).get("code")
+
+
+async def served(release: Release, secret: dict[str, str]) -> None:
+    """Wait until each pod knows that the tenant of a Secret is active: they ask once a second."""
+    served_in_a_row = 0
+    async with asyncio.timeout(_ANSWER_S):
+        while served_in_a_row < _SURELY_ALL_PODS:
+            status, code = await token_status(release, secret)
+            assert code in (None, "tenant_suspended"), code
+            served_in_a_row = served_in_a_row + 1 if status == 200 else 0
 
 
 async def lose_nothing(release: Release, secrets: list[dict[str, str]], disturb: Callable[[], None]) -> int:

@@ -56,7 +56,11 @@ def _server(
         "args": ["up", "--json", "--parts", part],
         "env": [{"name": key, "value": value} for key, value in environment.items()],
         "ports": [{"name": part, "containerPort": port}, {"name": "management", "containerPort": 9090}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "management"}, "periodSeconds": 2},
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "management"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 5,
+        },
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -8,7 +8,7 @@ import secrets
 import pytest
 
 from tests.e2e.cluster import Release, rolled_out
-from tests.e2e.ledger import Tell, declare, ledger_of, lose_nothing, token_status
+from tests.e2e.ledger import Tell, declare, ledger_of, lose_nothing, served, token_status
 from tests.operator.kube import Kube, condition, eventually
 from tests.operator.operator_process import ledger_tenant, ready
 
@@ -54,6 +54,7 @@ async def test_a_tenant_s_life(external: Release, kube: Kube, tenants: str) -> N
         assert (await ledger.open_account("refused")).told == (403, "tenant_suspended")
         kube.apply(ledger_tenant(tenants, "life", databaseRef={"name": "second"}))
         ready(kube, "LedgerTenant", tenants, "life")
+        await served(external, first)
         assert (await ledger.open_account("again")).status == 201
 
     kube.annotate("LedgerTenant", tenants, "life", rotate_at="2026-01-01T00:00:00Z")
@@ -66,6 +67,7 @@ async def test_a_tenant_s_life(external: Release, kube: Kube, tenants: str) -> N
     third, _ = declare(kube, tenants, "life", deletionPolicy="Delete")
     assert third["tenant"] == first["tenant"]
     assert third["client-secret"] not in (first["client-secret"], second["client-secret"])
+    await served(external, third)
     async with ledger_of(external, third) as ledger:
         assert {one["code"] for one in (await ledger.get("/v1/accounts")).body["items"]} == {"kept", "again"}
 
