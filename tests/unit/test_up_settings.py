@@ -1,6 +1,8 @@
 """What `ledgerx up` takes from its environment."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,12 @@ def test_a_service_s_variables_that_kubernetes_adds_are_none_of_ours(monkeypatch
     monkeypatch.setenv("LEDGERX_KAFKA_SERVICE_HOST", "10.96.0.7")
     monkeypatch.setenv("LEDGERX_KAFKA_PORT_9092_TCP_ADDR", "10.96.0.7")
     assert plan().settings.kafka is None
+
+
+def test_a_platform_without_the_extra_says_so() -> None:
+    program = (
+        "import sys; sys.modules['psutil'] = None; from ledgerx_cli.main import main; sys.argv[1:] = ['up']; main()"
+    )
+    refused = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == "ledgerx: the embedded servers are not installed: pip install 'ledgerx[embedded]'\n"
