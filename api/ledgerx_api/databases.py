@@ -24,12 +24,14 @@ from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.settings import ApiSettings
 from ledgerx_api.tenants import Tenants
 
+_APPLICATION_NAME = "ledgerx-api"
+
 
 class TenantDatabase:
     """A database with its connections, its engine, and what is watched in it."""
 
     def __init__(self, url: Secret, *, connections: int, max_accounts: int | None) -> None:
-        self.pool: Pool = database.pool(url.reveal(), application_name="ledgerx-api", max_size=connections)
+        self.pool: Pool = database.pool(url.reveal(), application_name=_APPLICATION_NAME, max_size=connections)
         self.engine = Engine(self.pool, max_accounts=max_accounts)
         self.watch = HeadWatch(partial(read_head_seqs, self.pool))
         self.feed = Feed(self.pool, self.watch)
@@ -103,8 +105,8 @@ class Databases:
     async def _serve(self, name: str, url: Secret) -> None:
         one = TenantDatabase(url, connections=self._connections, max_accounts=self._max_accounts)
         partitions_made = asyncio.Event()
+        await wait_for_schema(url, database=name, application_name=_APPLICATION_NAME)
         async with one.pool, asyncio.TaskGroup() as tasks:
-            await wait_for_schema(one.pool.connection, name)
             tasks.create_task(keep_partitions_ahead(one.pool.connection, partitions_made))
             tasks.create_task(one.watch.run())
             tasks.create_task(one.tenants.run())
@@ -112,7 +114,7 @@ class Databases:
             await partitions_made.wait()
             await one.tenants.known.wait()
             try:
-                with self._placement.opened(name, one):
+                with self._placement.opened(name, one, answers=lambda: one.tenants.current):
                     await asyncio.Event().wait()
             finally:
                 one.watch.close()

@@ -34,7 +34,7 @@ Holds: TypeAlias = Callable[[D, Sequence[Key]], Awaitable[Collection[Key]]]
 
 _OPEN = Gauge(
     "ledgerx_database_open",
-    "1 for a database that this process works with, 0 for one that it waits for.",
+    "1 for a database that this process works with, 0 for one that does not answer, or lacks migrations.",
     ["part", "database"],
     multiprocess_mode="livemin",
 )
@@ -118,17 +118,18 @@ class Placement(Generic[D]):
         self._changed()
 
     @contextmanager
-    def opened(self, name: str, database: D) -> Iterator[None]:
-        """Take `database` for open in the block."""
+    def opened(self, name: str, database: D, *, answers: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Take `database` for open in the block; for Prometheus it is so while it `answers`."""
         self._awaited.pop(name, None)
         self._open[name] = _Asking(database, self._holds)
         self._nowhere.clear()
-        _OPEN.labels(self._part, name).set(1)
+        _OPEN.labels(self._part, name).set_function(lambda: float(answers()))
         self._changed()
         try:
             yield
         finally:
             del self._open[name]
+            _OPEN.remove(self._part, name)
             self._homes = {tenant_id: home for tenant_id, home in self._homes.items() if home is not database}
             if name in self._names:
                 self._await(name)

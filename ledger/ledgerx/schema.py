@@ -4,8 +4,6 @@ A database may be ahead of a release, as after a rollback: migrations leave what
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePath
@@ -13,7 +11,8 @@ from pathlib import PurePath
 import psycopg
 import structlog
 
-from ledgerx.database import Connection
+from ledgerx.database import connect
+from ledgerx.settings import Secret
 
 _RETRY_S = 1.0
 _HAS = "SELECT FROM ledgerx_migrations.checksums WHERE migration_id = %s"
@@ -28,12 +27,13 @@ def newest_migration() -> str:
     return max(name.stem for name in names if name.suffix == ".sql")
 
 
-async def wait_for_schema(connect: Callable[[], AbstractAsyncContextManager[Connection]], database: str) -> None:
-    """Return once `database`, reached by `connect`, answers and has the schema of this release."""
+async def wait_for_schema(url: Secret, *, database: str, application_name: str) -> None:
+    """Return once the database at `url`, which the log calls `database`, has the schema of this release."""
     said = ""
     while True:
         try:
-            async with connect() as connection:
+            # No pool would tell why it has no connection.
+            async with await connect(url.reveal(), application_name=application_name) as connection:
                 found = await (await connection.execute(_HAS, (newest_migration(),))).fetchone()
             if found is not None:
                 _log.info("database reached", database=database, schema=newest_migration())

@@ -23,6 +23,7 @@ from ledgerx.migrate import ChangedMigrationError, migrate
 from ledgerx.schema import newest_migration
 from ledgerx_operator.admin_access import admin_url
 from ledgerx_operator.cluster import Cluster
+from ledgerx_operator.conditions import Outcome
 from ledgerx_operator.databases import Databases
 from ledgerx_operator.failures import NotYet, Refusal, first_line
 from ledgerx_operator.names import DATABASE_SECRETS
@@ -49,7 +50,7 @@ class DatabaseReconciler:
         # Roles and their passwords are the server's: one database after the other.
         self._roles = asyncio.Lock()
 
-    async def reconcile(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def reconcile(self, body: Mapping[str, Any]) -> Outcome:
         """Have the database ready and return what its status says of it. Raises `Failure`s and what they come from."""
         name, spec = body["metadata"]["name"], spec_of(body, DatabaseSpec)
         url = await admin_url(self._cluster, name, spec)
@@ -67,12 +68,14 @@ class DatabaseReconciler:
         async with opened.pool.connection() as connection:
             await keep_outbox_for(connection, spec.events.retention_days)
             tenants = await count_tenants(connection)
-        return {
-            "systemIdentifier": identity.system_identifier,
-            "databaseName": identity.database_name,
-            "schema": schema,
-            "tenants": tenants,
-        }
+        return Outcome(
+            {
+                "systemIdentifier": identity.system_identifier,
+                "databaseName": identity.database_name,
+                "schema": schema,
+                "tenants": tenants,
+            }
+        )
 
     async def release(self, body: Mapping[str, Any]) -> None:
         """Forget a database that is deleted; its data stays. Raises `NotYet` while it holds declared tenants."""

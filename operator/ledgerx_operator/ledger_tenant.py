@@ -18,6 +18,7 @@ from ledgerx.snapshots import read_snapshot_settings, set_snapshot_settings
 from ledgerx.tenancy import Scope
 from ledgerx_operator.binding import Binding, keep_binding
 from ledgerx_operator.cluster import Cluster, NamespaceInfo
+from ledgerx_operator.conditions import PROVISIONED, Condition, Outcome
 from ledgerx_operator.databases import Databases
 from ledgerx_operator.declared_webhooks import keep_webhooks
 from ledgerx_operator.failures import NotYet, Refusal
@@ -43,7 +44,7 @@ class TenantReconciler:
         self._networks = webhooks.networks(settings.webhooks_allow_private)
         self._issuers = listed(settings.oidc_issuers)
 
-    async def reconcile(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def reconcile(self, body: Mapping[str, Any]) -> Outcome:
         """Have the tenant as declared and return its status. Raises `Failure`s and what they come from."""
         namespace = await self._namespace_of(body)
         wanted = declared(self._cluster, namespace, body)
@@ -61,12 +62,13 @@ class TenantReconciler:
             await self._hand_over(connection, wanted, record.tenant_id, client_id)
         if not wanted.spec.suspended:
             await self._apply_registries(wanted, placed)
-        return {
+        fields = {
             "tenantID": str(record.tenant_id),
             "database": placed.database.name,
             "binding": {"name": wanted.secret_name},
             "auth": {"issuer": wanted.spec.auth.issuer} if wanted.spec.auth else None,
         }
+        return Outcome(fields, (Condition(PROVISIONED, True, "Provisioned", "the tenant is there"),))
 
     async def leave(self, body: Mapping[str, Any]) -> None:
         """Take leave of a tenant whose object is deleted: suspend it, or remove it for good.

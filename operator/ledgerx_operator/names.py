@@ -5,6 +5,7 @@ VERSION = "v1alpha1"
 TENANTS = "ledgertenants"
 DATABASES = "ledgerdatabases"
 CLIENTS = "ledgerclients"
+EXPORTS = "ledgerexports"
 
 # kopf keeps its bookkeeping below this prefix.
 OPERATOR_PREFIX = "operator.ledgerx.io"

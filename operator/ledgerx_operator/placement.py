@@ -12,7 +12,7 @@ import msgspec
 
 from ledgerx import lifecycle, tenancy
 from ledgerx.database import Connection
-from ledgerx.lifecycle import TenantRecord
+from ledgerx.lifecycle import TenantRecord, TenantState
 from ledgerx_operator.cluster import Cluster, NamespaceInfo
 from ledgerx_operator.databases import Databases, OpenDatabase
 from ledgerx_operator.failures import NotYet, Refusal
@@ -90,7 +90,7 @@ class Placement:
         return None
 
     async def locate(self, namespace_name: str, name: str) -> Placed | None:
-        """The tenant that a LedgerTenant of this name declared; None where there is none.
+        """The tenant that a LedgerTenant of this name declared; None where there is none, or it is being removed.
 
         Raises `NotYet` where its database is not ready.
         """
@@ -105,7 +105,8 @@ class Placement:
             async with database.pool.connection() as connection:
                 record = await lifecycle.tenant_of(connection, owner)
             if record is not None:
-                return Placed(database, record)
+                is_going = record.state in (TenantState.DELETING, TenantState.PURGED)
+                return None if is_going else Placed(database, record)
         return None
 
     async def is_known(self, database: str) -> bool:

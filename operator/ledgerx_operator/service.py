@@ -8,12 +8,14 @@ import signal
 import socket
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import kopf
 import structlog
 
 from ledgerx import management, telemetry
+from ledgerx.export_files import destinations
 from ledgerx.settings import load
 from ledgerx_operator import conditions
 from ledgerx_operator.bootstrap import Configuration, bring_about, read_configuration
@@ -23,9 +25,20 @@ from ledgerx_operator.handlers import AT_ONCE, Handlers
 from ledgerx_operator.lease import LeaderLease
 from ledgerx_operator.ledger_client import ClientReconciler
 from ledgerx_operator.ledger_database import DatabaseReconciler
+from ledgerx_operator.ledger_export import LOOK_S, ExportReconciler, is_idle
 from ledgerx_operator.ledger_tenant import TenantReconciler
-from ledgerx_operator.names import CLIENTS, DATABASES, FINALIZER, GROUP, OPERATOR, OPERATOR_PREFIX, TENANTS, VERSION
-from ledgerx_operator.observing import tenant_observer
+from ledgerx_operator.names import (
+    CLIENTS,
+    DATABASES,
+    EXPORTS,
+    FINALIZER,
+    GROUP,
+    OPERATOR,
+    OPERATOR_PREFIX,
+    TENANTS,
+    VERSION,
+)
+from ledgerx_operator.observing import Observer
 from ledgerx_operator.settings import OperatorSettings, listed
 
 # The API server ends watches in its own time; these bound what a lost connection can hide.
@@ -45,6 +58,7 @@ def main() -> int:
     """
     settings = load(OperatorSettings)
     configuration = read_configuration(settings.configuration)
+    destinations(settings.exports_destinations)
     telemetry.configure("operator", level=settings.log_level)
     for chatty in ("kopf", "httpx", "httpx2", "httpcore", "httpcore2", "yoyo", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -128,7 +142,12 @@ def register(
     database = DatabaseReconciler(cluster, databases)
     tenant = TenantReconciler(cluster, databases, settings)
     client = ClientReconciler(cluster, tenant.placement, settings)
-    observe = tenant_observer(databases, settings.drift_interval_s)
+    export = ExportReconciler(tenant.placement, settings)
+    observer = Observer(databases, settings.drift_interval_s)
+    of_databases = Handlers("LedgerDatabase", database.reconcile, database.release, at_once, observe=observer.database)
+    of_tenants = Handlers("LedgerTenant", tenant.reconcile, tenant.leave, at_once, observe=observer.tenant)
+    of_clients = Handlers("LedgerClient", client.reconcile, client.leave, at_once)
+    of_exports = Handlers("LedgerExport", export.reconcile, export.leave, at_once, idle=is_idle)
 
     def in_own_namespace(*, namespace: str | None, **_: Any) -> bool:
         return namespace == settings.namespace
@@ -136,10 +155,12 @@ def register(
     def in_another_namespace(*, namespace: str | None, **_: Any) -> bool:
         return namespace != settings.namespace
 
-    for plural, handlers, when in (
-        (DATABASES, Handlers("LedgerDatabase", database.reconcile, database.release, None, at_once), in_own_namespace),
-        (TENANTS, Handlers("LedgerTenant", tenant.reconcile, tenant.leave, observe, at_once), None),
-        (CLIENTS, Handlers("LedgerClient", client.reconcile, client.leave, None, at_once), None),
+    drift_s = settings.drift_interval_s
+    for plural, handlers, when, every_s in (
+        (DATABASES, of_databases, in_own_namespace, drift_s),
+        (TENANTS, of_tenants, None, drift_s),
+        (CLIENTS, of_clients, None, drift_s),
+        (EXPORTS, of_exports, None, min(drift_s, LOOK_S)),
     ):
         options: dict[str, Any] = {"registry": registry, "when": when}
         for on in (kopf.on.create, kopf.on.update, kopf.on.resume):
@@ -150,8 +171,8 @@ def register(
             VERSION,
             plural,
             id="drift",
-            interval=settings.drift_interval_s,
-            initial_delay=lambda **_: settings.drift_interval_s * random.uniform(0.5, 1),  # noqa: S311 - no secret
+            interval=every_s,
+            initial_delay=partial(_spread_s, every_s),
             **options,
         )(handlers.looked_at)
 
@@ -165,6 +186,11 @@ def register(
     @kopf.on.login(registry=registry)
     def log_in(**options: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**options) or kopf.login_with_kubeconfig(**options)
+
+
+def _spread_s(every_s: float, **_: Any) -> float:
+    """How long to wait for the first time, in seconds, so that not all objects are looked at in the same moment."""
+    return every_s * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 def kopf_settings() -> kopf.OperatorSettings:

@@ -1,6 +1,7 @@
 """Settings of `ledgerx operator`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -18,6 +19,7 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Path | None = None
     oidc_issuers: str | None = None
     exports_destinations: str | None = None
+    exports_tenant_bytes: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024**3
     webhooks_allow_private: bool = False
     database_connections: int = 4
     drift_interval_s: float = 300.0

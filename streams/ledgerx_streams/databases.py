@@ -36,6 +36,7 @@ from ledgerx_streams.slots import slot_of
 from ledgerx_streams.snapshots import Snapshots
 from ledgerx_streams.webhooks.service import delivering_webhooks
 
+_APPLICATION_NAME = "ledgerx-streams"
 _MAX_CONNECTIONS = 8
 _WRITES_AT_ONCE = 8
 _EXPIRY_INTERVAL_S = 1.0
@@ -131,11 +132,12 @@ class Databases:
     async def _serve(self, name: str, urls: Urls) -> None:
         # Heads and rows go back together when a crash of the server takes their last commits: the gap is then filled.
         pool = database.pool(
-            urls.streams.reveal(), application_name="ledgerx-streams", max_size=_MAX_CONNECTIONS, durable=False
+            urls.streams.reveal(), application_name=_APPLICATION_NAME, max_size=_MAX_CONNECTIONS, durable=False
         )
+        reached = partial(wait_for_schema, urls.streams, database=name, application_name=_APPLICATION_NAME)
+        await reached()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(pool)
-            await wait_for_schema(pool.connection, name)
             wake = await stack.enter_async_context(delivering_webhooks(name, urls.streams, self._settings))
             await stack.enter_async_context(self._hearing_of_exports(name, urls.streams))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -150,7 +152,7 @@ class Databases:
                 finally:
                     opened.lost.set()
                 _log.error("database lost, its messages are passed over", database=name)
-                await wait_for_schema(pool.connection, name)
+                await reached()
 
     @asynccontextmanager
     async def _hearing_of_exports(self, name: str, url: Secret) -> AsyncIterator[None]:

@@ -1,9 +1,14 @@
 """Parts of a platform side by side, as pods run them."""
 
+import asyncio
 import os
+import secrets
 import signal
+import time
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,9 +16,13 @@ import msgspec
 import psycopg
 import pytest
 
+from ledgerx.logins import ROLES, Database, role_url, set_passwords
+from ledgerx.migrate import migrate
 from ledgerx_cli import platform
 from ledgerx_cli.ports import free_ports
 from ledgerx_cli.progress import DatabaseReady, PartCrashed, PartReady
+from tests.integration import chaos_checks as checks
+from tests.integration.ledger_client import client_of, new_tenant
 from tests.integration.up_process import Up, run_ledgerx
 
 PASSWORD = "pa ss/word@"
@@ -61,6 +70,49 @@ def test_servers_and_parts_run_apart_and_find_each_other(tmp_path: Path, passwor
             *_, transaction = own.follow_the_welcome()
             assert transaction["kind"] == "post"
             assert platform.find(tmp_path / "own").kafka == advertised
+
+
+async def test_databases_that_somebody_else_looks_after_are_waited_for(tmp_path: Path, password_file: str) -> None:
+    [tcp] = free_ports(0)
+    admin_url = f"postgresql://postgres:{quote(PASSWORD, safe='')}@127.0.0.1:{tcp}/ledgerx"
+    passwords = {role: secrets.token_urlsafe(16) for role in ROLES}
+    databases = tmp_path / "databases"
+    for role in ("api", "relay", "streams"):
+        (databases / role).mkdir(parents=True)
+        (databases / role / "primary").write_text(role_url(admin_url, role, passwords[role]))
+
+    def look_after() -> Database:
+        while True:
+            try:
+                migrate(admin_url)
+                return set_passwords(admin_url, passwords)
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+
+    settings = {
+        "LEDGERX_DATABASES": str(databases),
+        "LEDGERX_POSTGRES_TCP_PORT": str(tcp),
+        "LEDGERX_POSTGRES_PASSWORD_FILE": password_file,
+    }
+    looking_after = asyncio.create_task(asyncio.to_thread(look_after))
+    up = Up(tmp_path / "data", **settings)
+    async with starting(up):
+        database = await looking_after
+        assert not any(isinstance(event, DatabaseReady) for event in up.events)
+        assert not (tmp_path / "data" / "demo.json").exists()
+        async with client_of(up.base_url, await new_tenant(database)) as client:
+            assert (await client.transfer("first")).status == 201
+            await checks.projections_at_the_head(client)
+
+
+@asynccontextmanager
+async def starting(up: Up) -> AsyncIterator[None]:
+    """Its context, entered and left without holding up what runs beside it."""
+    await asyncio.to_thread(up.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(up.stop)
 
 
 def test_a_volume_that_was_opened_to_a_group_is_closed_and_readiness_tells_of_crashes(

@@ -17,8 +17,9 @@ from psycopg import sql
 
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.supervisor import Supervisor
+from tests.integration.api_process import ApiProcess
 from tests.operator.kube import CRDS, ROOT, Kube, condition, eventually, objects
-from tests.operator.operator_process import OperatorProcess, new_database
+from tests.operator.operator_process import OperatorProcess, api_of, bring_database, new_database
 
 CLUSTER = ROOT / os.environ.get("LEDGERX_CLUSTER", "../shared/kube/cluster")
 NO_CLUSTER = (
@@ -156,3 +157,20 @@ def operators(kube: Kube, directory: Path) -> Iterator[Callable[..., OperatorPro
     yield start
     for operator in started:
         operator.end()
+
+
+@pytest.fixture
+def operator(operators: Callable[..., OperatorProcess], namespace: str, admin_url: str) -> OperatorProcess:
+    """An operator for `namespace` with the database `main`."""
+    started = operators(namespace)
+    bring_database(started, admin_url)
+    return started
+
+
+@pytest.fixture
+def api(operator: OperatorProcess, directory: Path) -> Iterator[ApiProcess]:
+    """The API on that database, as the role whose URL the operator hands out."""
+    process = api_of(operator, directory)
+    process.start()
+    yield process
+    process.end()

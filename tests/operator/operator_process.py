@@ -16,8 +16,10 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.ports import free_port
+from tests.integration.api_process import ApiProcess
 from tests.operator.kube import RULES, Kube, condition, eventually, objects
 
 API_URL = "http://ledgerx-api.ledgerx.svc:8080"
@@ -135,6 +137,14 @@ def grant(kube: Kube, namespace: str, watched: tuple[str, ...]) -> None:
         bind("Role", {"namespace": one}, f"ledgerx-operator-of-{namespace}", watched_rules)
 
 
+def api_of(operator: OperatorProcess, directory: Path, **settings: str) -> ApiProcess:
+    """The API with the URL that an operator hands out for the database `main`."""
+    url = (operator.kube.secret(operator.namespace, "ledgerx-databases-api") or {})["main"]
+    return ApiProcess(
+        Database(admin_url="", owner_url="", api_url=url, streams_url="", relay_url=""), directory, **settings
+    )
+
+
 def new_database(server: Postgres, admin_password: str) -> str:
     """An empty database of an administrator who is no superuser; returns the administrator's URL."""
     name = f"test_{secrets.token_hex(4)}"
@@ -166,6 +176,16 @@ def ledger_client(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
         "kind": "LedgerClient",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"tenantRef": {"name": "shop"}, "scopes": ["ledger:read"], **spec},
+    }
+
+
+def ledger_export(namespace: str, name: str = "monthly", **spec: Any) -> dict[str, Any]:
+    """A LedgerExport of the tenant `shop`, of its balances in CSV unless `spec` says otherwise."""
+    return {
+        "apiVersion": "ledgerx.io/v1alpha1",
+        "kind": "LedgerExport",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"tenantRef": {"name": "shop"}, "format": "csv", "dataset": "balances", **spec},
     }
 
 

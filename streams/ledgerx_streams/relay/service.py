@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import NoReturn
 
 import psycopg
@@ -12,7 +12,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from ledgerx import management
-from ledgerx.database import Connection, connect
+from ledgerx.database import connect
 from ledgerx.databases import reader, serve_each
 from ledgerx.schema import wait_for_schema
 from ledgerx.settings import Secret
@@ -27,6 +27,7 @@ from ledgerx_streams.slots import Source, slot_of
 
 _log = structlog.get_logger(__name__)
 
+_APPLICATION_NAME = "ledgerx-relay"
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 # A session that lasted this long was a good one: the next failure is a new one.
@@ -56,7 +57,8 @@ class Relay:
 
     async def run(self) -> None:
         """Run until cancelled; what is on its way to Kafka then is waited for and confirmed."""
-        await wait_for_schema(self._connected, self._source.database)
+        source = self._source
+        await wait_for_schema(source.url, database=source.database, application_name=_APPLICATION_NAME)
         pause_s = _PAUSE_S
         task = asyncio.current_task()
         # A cancellation that meets a failing session drowns in the session's own errors.
@@ -80,7 +82,7 @@ class Relay:
     async def _session(self) -> None:
         async with (
             open_outlet(self._kafka) as outlet,
-            self._connected() as connection,
+            await connect(self._source.url.reveal(), application_name=_APPLICATION_NAME) as connection,
         ):
             await Session(
                 self._source,
@@ -91,11 +93,6 @@ class Relay:
                 self._enter,
                 slot_known=self._has_streamed,
             ).run()
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        async with await connect(self._source.url.reveal(), application_name="ledgerx-relay") as connection:
-            yield connection
 
     def _enter(self, state: str) -> None:
         if state != self._state:
