@@ -21,9 +21,10 @@ def rotate(
     ] = None,
     data: Data = DEFAULT_DATA,
 ) -> str:
-    """Sign with the next key from the next start of the API on, and publish a new next one; makes a file that is not there.
+    """Sign with the next key from the next start of the API on, and publish a new next one.
 
-    Tokens of the key before stay good: rotate again only when the last of them has expired, after LEDGERX_TOKEN_TTL_S.
+    Makes the file where there is none. Tokens of the key before stay good: rotate again only when the last of them has
+    expired, after LEDGERX_TOKEN_TTL_S.
     """
     path = keys or DataDirectory(data).keys
     if not path.exists():
