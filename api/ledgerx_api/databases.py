@@ -61,7 +61,7 @@ class Databases:
         self._read_urls = reader(settings.database_url, settings.databases)
         self._connections = settings.database_connections
         self._max_accounts = settings.max_accounts or None
-        self._placement = Placement("api", TenantDatabase.holds)
+        self._placement = Placement("api", TenantDatabase.holds, trusting=True)
 
     def known(self, tenant_id: UUID) -> TenantDatabase | None:
         """The tenant's database, where it needs no looking for."""

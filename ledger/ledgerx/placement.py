@@ -2,7 +2,7 @@
 
 A tenant never moves, so that this is looked up once: every database that is open is asked whether it has the tenant.
 Of each one statement at a time asks for all who wait, so that tenants which are nowhere cost no more however many
-there are of them. Where there is only one database nobody asks.
+there are of them.
 """
 
 import asyncio
@@ -75,11 +75,15 @@ class _Asking(Generic[D]):
 
 
 class Placement(Generic[D]):
-    """The databases of a `part` that are open, as what is made of each, and the tenants known to be in them."""
+    """The databases of a `part` that are open, as what is made of each, and the tenants known to be in them.
 
-    def __init__(self, part: str, holds: Holds[D], *, patience_s: float = PATIENCE_S) -> None:
+    Where there is one database it is taken for that of every tenant with `trusting`, and nobody asks.
+    """
+
+    def __init__(self, part: str, holds: Holds[D], *, trusting: bool, patience_s: float = PATIENCE_S) -> None:
         self._part = part
         self._holds = holds
+        self._trusting = trusting
         self._patience_s = patience_s
         self._names: frozenset[str] = frozenset()
         self._open: dict[str, _Asking[D]] = {}
@@ -211,7 +215,8 @@ class Placement(Generic[D]):
         _OPEN.remove(self._part, name)
 
     def _changed(self) -> None:
-        self._only = next(iter(self._open.values())).database if self.alone and self._open else None
+        only = self._open.get(next(iter(self._names))) if self._trusting and len(self._names) == 1 else None
+        self._only = None if only is None else only.database
         # Whoever waits looks again.
         news, self._news = self._news, asyncio.Event()
         news.set()

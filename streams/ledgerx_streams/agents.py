@@ -1,7 +1,9 @@
 """The Faust agent that carries the journal topic into the projections, each of which has a head of its own.
 
 Faust commits the end of the first unbroken run of acknowledged offsets, wherever that begins. So messages are
-acknowledged in the order of their partition, and only after their rows are committed: an offset never overtakes them.
+acknowledged in the order of their partition, and only after their rows are committed and on the database's disk: an
+offset never overtakes them. A tenant may record nothing for long, and so get no message that shows a gap. Only messages
+of a database that does not answer are passed over, where there are others: see `ledgerx_streams.catch_up`.
 `Stream.take` acknowledges what it handed out even if the agent failed on it, so batches are made here instead: of just
 what waits.
 """
@@ -9,7 +11,7 @@ what waits.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -72,7 +74,8 @@ class JournalAgent:
                 while not waiting.empty():
                     events.append(waiting.get_nowait())
                 with _span(events):
-                    await self._apply(events)
+                    for database in await self._apply(events):
+                        await self._flush(database)
                 for event in events:
                     await stream.ack(event)
                     self._lag.done(event.message.tp, event.message.offset)
@@ -84,7 +87,9 @@ class JournalAgent:
             self._lag.received(event.message.tp, event.message.offset)
             await waiting.put(event)
 
-    async def _apply(self, events: Sequence[EventT[bytes]]) -> None:
+    async def _apply(self, events: Sequence[EventT[bytes]]) -> Collection[JournalDatabase]:
+        """Apply the messages, and return whose they were."""
+        databases = set()
         by_tenant: dict[UUID, list[tuple[EventT[bytes], JournalMessage]]] = defaultdict(list)
         for event in events:
             try:
@@ -99,8 +104,19 @@ class JournalAgent:
                 database = await self._database_of(tenant_id, messages=len(received))
                 if database is None:
                     continue
+                databases.add(database)
                 for projector in database.projectors:
                     tasks.create_task(self._apply_to_projection(database, projector, tenant_id, received))
+
+        return databases
+
+    async def _flush(self, database: JournalDatabase) -> None:
+        try:
+            async for attempt in self._patiently(database):
+                with attempt:
+                    await database.flush()
+        except psycopg.Error:
+            database.lost.set()
 
     async def _database_of(self, tenant_id: UUID, *, messages: int) -> JournalDatabase | None:
         """The tenant's database; None where its messages are passed over (see `ledgerx_streams.catch_up`)."""
@@ -121,20 +137,10 @@ class JournalAgent:
         tenant_id: UUID,
         received: Sequence[tuple[EventT[bytes], JournalMessage]],
     ) -> None:
-        ends = time.monotonic() + _PATIENCE_S
-
-        def may_work_later(error: Exception) -> bool:
-            # Of several databases one that does not answer holds up no other for longer.
-            is_over = database.lost.is_set() or (not self._databases.alone and time.monotonic() > ends)
-            return _is_transient(error) and not (is_over and isinstance(error, psycopg.Error))
-
         try:
-            async for attempt in stamina.retry_context(
-                on=may_work_later, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S
-            ):
+            async for attempt in self._patiently(database):
                 with attempt:
-                    async with database.writes:
-                        await projector.apply(tenant_id, [message for _, message in received])
+                    await database.apply(projector, tenant_id, [message for _, message in received])
         except (ValueError, psycopg.Error) as error:
             if _is_transient(error):
                 database.lost.set()
@@ -144,6 +150,17 @@ class JournalAgent:
             else:
                 for one in received:
                     await self._apply_to_projection(database, projector, tenant_id, [one])
+
+    def _patiently(self, database: JournalDatabase) -> AsyncIterator[stamina.Attempt]:
+        """Attempts, until one works or has no hope."""
+        ends = time.monotonic() + _PATIENCE_S
+
+        def may_work_later(error: Exception) -> bool:
+            # Of several databases one that does not answer holds up no other for longer.
+            is_over = database.lost.is_set() or (not self._databases.alone and time.monotonic() > ends)
+            return _is_transient(error) and not (is_over and isinstance(error, psycopg.Error))
+
+        return stamina.retry_context(on=may_work_later, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S)
 
     async def _bury(self, projection: str, event: EventT[bytes], error: Exception) -> None:
         _POISON.labels(projection).inc()

@@ -13,10 +13,11 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from ledgerx import database
-from ledgerx.database import Pool
+from ledgerx.database import Pool, Queries
 from ledgerx.databases import reader, serve_each
 from ledgerx.engine import Engine
 from ledgerx.errors import ConfigurationError, Unavailable
+from ledgerx.events import JournalMessage
 from ledgerx.expiry import expire_due
 from ledgerx.feed import read_head_seqs
 from ledgerx.keys import read_keyset
@@ -46,6 +47,7 @@ _SNAPSHOTS_INTERVAL_S = 5.0
 _RETRY_S = 1.0
 
 _log = structlog.get_logger()
+_heads = Queries("ledgerx_streams", "sql/heads.sql")
 
 
 class Urls(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,16 +60,27 @@ class Urls(msgspec.Struct, frozen=True, kw_only=True):
 class JournalDatabase:
     """A database with its projections. Who sets `lost` says that it does not answer any more."""
 
-    def __init__(self, name: str, pool: Pool, projections: Sequence[Projection]) -> None:
-        self.name = name
-        self.pool = pool
+    def __init__(self, pool: Pool, projections: Sequence[Projection]) -> None:
+        self._pool = pool
         self.projectors = [Projector(projection, pool) for projection in projections]
-        self.writes = asyncio.Semaphore(_WRITES_AT_ONCE)
         self.lost = asyncio.Event()
+        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def apply(self, projector: Projector, tenant_id: UUID, messages: Sequence[JournalMessage]) -> None:
+        """Bring a projection of a tenant up to the last of `messages`. Raises what `Projector.apply` does."""
+        async with self._writes:
+            if self.lost.is_set():
+                raise psycopg.OperationalError("the database does not answer any more")
+            await projector.apply(tenant_id, messages)
+
+    async def flush(self) -> None:
+        """Have all that was committed on the database's disk. Raises `psycopg.Error`."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_heads.flush)
 
     async def holds(self, keys: Sequence[Key]) -> Collection[Key]:
         """Those of the tenants with these ids that are in here. Raises `psycopg.Error`."""
-        return (await read_head_seqs(self.pool, [key for key in keys if isinstance(key, UUID)])).keys()
+        return (await read_head_seqs(self._pool, [key for key in keys if isinstance(key, UUID)])).keys()
 
 
 class Databases:
@@ -82,7 +95,8 @@ class Databases:
         self._read_urls = reader(settings.database_url, settings.databases)
         self._read_engine_urls = _engine_reader(settings)
         self._keyset = None if settings.checkpoint_keys is None else read_keyset(settings.checkpoint_keys)
-        self._placement = Placement("streams", JournalDatabase.holds)
+        # Messages may be of tenants that were purged, or of a database that is not known yet: they belong in no other.
+        self._placement = Placement("streams", JournalDatabase.holds, trusting=False)
         self._wake_exports: dict[str, Callable[[], None]] = {}
         self._serving: asyncio.Task[NoReturn] | None = None
 
@@ -145,7 +159,7 @@ class Databases:
             self._look_after(tasks, name, pool, projections)
             await stack.enter_async_context(_expiring_holds(tasks, urls.engine))
             while True:
-                opened = JournalDatabase(name, pool, projections)
+                opened = JournalDatabase(pool, projections)
                 try:
                     with self._placement.opened(name, opened):
                         await opened.lost.wait()

@@ -80,6 +80,10 @@ def test_only_the_operator_has_a_token(objects: list[Any]) -> None:
     ]
 
 
+def test_no_service_sets_variables_of_a_pod(objects: list[Any]) -> None:
+    assert {spec["enableServiceLinks"] for _, spec in pod_specs(objects)} == {False}
+
+
 def test_every_container_has_requests_and_a_limit_of_memory(objects: list[Any]) -> None:
     for name, spec in pod_specs(objects):
         for one in spec["containers"]:

@@ -28,7 +28,8 @@ NOT_SETTINGS = {
     *("namespace", "api_url", "watch_namespaces", "configuration"),
     *("database_url", "databases", "engine_database_url", "engine_databases"),
     *("keys", "sealing_keys", "checkpoint_keys", "webhooks_allow_private"),
-    *("oidc_issuers", "oidc_networks", "exports_url", "exports_destinations", "rate_limit_url"),
+    *("oidc_issuers", "oidc_networks", "exports_url", "exports_destinations", "exports_tenant_bytes"),
+    *("rate_limit_url", "relay_slot"),
     *("host", "port", "management_host", "management_port", "log_level"),
 }
 SAMPLES = {"string": "x", "integer": 1_000_000, "number": 2.5, "boolean": True}

@@ -45,7 +45,7 @@ def opened() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def placement() -> Placement[Fake]:
-    return Placement("test", Fake.holds, patience_s=PATIENCE_S)
+    return Placement("test", Fake.holds, trusting=True, patience_s=PATIENCE_S)
 
 
 async def test_where_there_is_one_database_nobody_asks(placement: Placement[Fake], opened: ExitStack) -> None:
@@ -56,6 +56,14 @@ async def test_where_there_is_one_database_nobody_asks(placement: Placement[Fake
     assert placement.known(NOBODY) is one
     assert await placement.find(NOBODY) is one
     assert one.asked == []
+
+
+async def test_the_only_database_may_be_asked_all_the_same(opened: ExitStack) -> None:
+    placement = Placement("test", Fake.holds, trusting=False, patience_s=PATIENCE_S)
+    placement.expect(frozenset({"a"}))
+    one = Fake(TENANT)
+    opened.enter_context(placement.opened("a", one))
+    assert (await placement.find(TENANT), await placement.find(NOBODY)) == (one, None)
 
 
 async def test_a_tenant_is_looked_for_once(placement: Placement[Fake], opened: ExitStack) -> None:
@@ -184,8 +192,9 @@ async def test_without_any_database_nobody_is_told_that_there_is_no_tenant(place
 async def test_a_database_that_is_removed_is_not_waited_for(placement: Placement[Fake], opened: ExitStack) -> None:
     placement.expect(frozenset({"a", "b"}))
     one = Fake()
-    opened.enter_context(placement.opened("a", one))
     with placement.opened("b", Fake()):
+        opened.enter_context(placement.opened("a", one))
         assert placement.known(NOBODY) is None
         placement.expect(frozenset({"a"}))
+        assert placement.known(NOBODY) is one
     assert placement.known(NOBODY) is one

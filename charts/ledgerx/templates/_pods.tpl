@@ -29,6 +29,8 @@ metadata:
 spec:
   serviceAccountName: {{ include "ledgerx.fullname" .root }}{{ if .token }}-{{ .part }}{{ end }}
   automountServiceAccountToken: {{ default false .token }}
+  # A Service called ledgerx-… would set variables that the settings begin with.
+  enableServiceLinks: false
   terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
   securityContext:
     {{- toYaml .root.Values.podSecurityContext | nindent 4 }}

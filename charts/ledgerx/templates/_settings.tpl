@@ -41,6 +41,7 @@
   "LEDGERX_KEYS" "/run/ledgerx/keys/signing.json"
   "LEDGERX_OIDC_ISSUERS" (join "," .Values.oidc.issuers)
   "LEDGERX_OIDC_NETWORKS" (join "," .Values.oidc.networks)
+  "LEDGERX_EXPORTS_TENANT_BYTES" .Values.exports.tenantBytes
   "LEDGERX_RATE_LIMIT_URL_FILE" (ternary "/run/ledgerx/valkey/url" "" (ne .Values.valkey.urlSecret.name ""))) }}
 {{- end -}}
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.exports import TOPIC_EXPORTS
@@ -20,6 +19,7 @@ from ledgerx_cli.embedded import jars, java
 from ledgerx_cli.ports import LOOPBACK, free_ports
 from ledgerx_cli.supervisor import Part
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_streams.topics import make_missing
 
 VERSION = "4.3.1"
 JARS = f"kafka-{VERSION}-jars.lock"
@@ -175,13 +175,9 @@ async def create_topics(access: KafkaAccess) -> None:
         brokers = len((await admin.describe_cluster())["brokers"])
         replicas = min(_REPLICAS, brokers)
         journal = NewTopic(TOPIC_JOURNAL, JOURNAL_PARTITIONS, replicas)
-        response = await admin.create_topics([journal, NewTopic(TOPIC_EXPORTS, 1, replicas)])
+        await make_missing(admin, [journal, NewTopic(TOPIC_EXPORTS, 1, replicas)])
     finally:
         await admin.close()
-    for topic, code, message in response.topic_errors:
-        error = for_code(code)
-        if error not in {NoError, TopicAlreadyExistsError}:
-            raise error(f"{topic}: {message}")
 
 
 def _format(logs: Path) -> None:
