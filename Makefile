@@ -42,8 +42,9 @@ lint: $(VENV)/.installed-dev ## Check style, types, layers, dependencies and SQL
 	$(BIN)/sqlfluff lint ledger streams operator
 	$(UV) pip check --python $(BIN)/python
 
-chaos: $(VENV)/.installed-dev ## Kill parts of a platform under load, thirty times
-	LEDGERX_CHAOS_KILLS=$${LEDGERX_CHAOS_KILLS:-30} $(BIN)/pytest -s tests/integration/test_chaos.py $(ARGS)
+chaos: $(VENV)/.installed-dev ## Kill parts of a platform under load, thirty times, and restore its database
+	LEDGERX_CHAOS_KILLS=$${LEDGERX_CHAOS_KILLS:-30} \
+		$(BIN)/pytest -s tests/integration/test_chaos.py tests/integration/test_restore.py $(ARGS)
 
 reference: $(VENV)/.installed-dev ## Record the examples of the API anew, and write docs/reference
 	LEDGERX_RECORD=1 $(BIN)/pytest --quiet tests/integration/test_reference.py

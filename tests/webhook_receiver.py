@@ -37,7 +37,7 @@ class Received(msgspec.Struct, frozen=True):
 class Site:
     """What one path of a receiver does.
 
-    `answers` are statuses for the requests to come, `default` that of the others; while it `is_held`, requests wait.
+    `answers` are statuses for the requests to come, `default` that of the others; requests wait until it is `open`.
     """
 
     def __init__(self) -> None:
@@ -93,8 +93,18 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def handle(self) -> None:
+                # Of senders that were killed.
+                with suppress(ConnectionError):
+                    super().handle()
+
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    # Whoever sent it was killed.
+                    self.close_connection = True
+                    return
                 site = receiver._sites[self.path]
                 with receiver._lock:
                     site.received.append(
@@ -107,13 +117,12 @@ class Receiver:
                 # No more under way once its answer may have arrived.
                 with receiver._lock:
                     site.under_way -= 1
-                with suppress(ConnectionError):
-                    self.send_response(status)
-                    for name, value in site.headers.items():
-                        self.send_header(name, value)
-                    self.send_header("Content-Length", str(len(site.body)))
-                    self.end_headers()
-                    self.wfile.write(site.body)
+                self.send_response(status)
+                for name, value in site.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(site.body)))
+                self.end_headers()
+                self.wfile.write(site.body)
 
             def log_message(self, *_: Any) -> None:
                 """Nothing."""

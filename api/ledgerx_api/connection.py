@@ -1,14 +1,19 @@
 """One client's connection: uvicorn's, with bounds on how slow and how long a request may be on its way."""
 
 import asyncio
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ledgerx.errors import Malformed
+from ledgerx.turns import Turns
 from ledgerx_api.problems import MEDIA_TYPE, problem_of
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 # A client that takes longer to send the head of a request, or pauses longer in its body, is slow on purpose.
 MAX_SILENCE_S = 10.0
@@ -26,11 +31,13 @@ class GuardedConnection(HttpToolsProtocol):
     """Closes a connection whose head does not come whole in `MAX_SILENCE_S`, or whose body stops for so long.
 
     One whose client takes nothing of its answer is cut off after `MAX_STALL_S`. A head of more than `MAX_HEAD_BYTES` is
-    answered with 431. Requests that come in one piece cost no timer.
+    answered with 431. Requests that come in one piece cost no timer. They begin in `turns`, which the connections of a
+    server share.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, turns: Turns, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._turns = turns
         self._in_head = self._in_body = False
         self._head_bytes = 0
         self._silence: asyncio.TimerHandle | None = None
@@ -98,6 +105,9 @@ class GuardedConnection(HttpToolsProtocol):
         """It has taken most of what waited."""
         super().resume_writing()
         self._stop_stalling()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        self._turns.add(partial(super()._start_asgi_task, cycle, app))
 
     def _stop_stalling(self) -> None:
         if self._stall is not None:

@@ -8,6 +8,8 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 import uvloop
@@ -16,6 +18,7 @@ from litestar import Litestar
 from ledgerx import telemetry
 from ledgerx.engine import PATIENCE_S
 from ledgerx.settings import load
+from ledgerx.turns import Turns
 from ledgerx_api.app import create_app
 from ledgerx_api.connection import GuardedConnection
 from ledgerx_api.settings import ApiSettings
@@ -42,7 +45,7 @@ async def _serve(settings: ApiSettings, app: Litestar) -> None:
             app,
             host=settings.host,
             port=settings.port,
-            http=GuardedConnection,
+            http=cast("type[asyncio.Protocol]", partial(GuardedConnection, turns=Turns())),
             ws="none",
             lifespan="on",
             log_config=None,

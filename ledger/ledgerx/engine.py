@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import psycopg
@@ -26,6 +27,7 @@ from ledgerx.constraints import domain_error
 from ledgerx.database import Pool
 from ledgerx.errors import LedgerError, Overloaded, Unavailable
 from ledgerx.outcomes import Outcome, Refused
+from ledgerx.turns import Turns
 
 MAX_BATCH = 500
 # So many calls, beside the first, are never left to the next batch.
@@ -95,6 +97,7 @@ class Engine:
         self._max_accounts = max_accounts
         self._lanes: dict[UUID, deque[_Call]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answers = Turns()
         self._waiting = 0
         self._draining = False
         _WAITING.set_function(lambda: self._waiting)
@@ -170,6 +173,7 @@ class Engine:
         self._draining = True
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._answers.finished()
 
     async def _run_lane(self, tenant_id: UUID, lane: deque[_Call]) -> None:
         try:
@@ -260,7 +264,7 @@ class Engine:
         self._waiting -= len(outcomes)
         first = 0
         for call in batch:
-            call.answer(outcomes[first : first + len(call.commands)])
+            self._answers.add(partial(call.answer, outcomes[first : first + len(call.commands)]))
             first += len(call.commands)
         for kind, count in collections.Counter(map(type, outcomes)).items():
             _OUTCOMES.labels(kind.__name__.lower()).inc(count)

@@ -1,14 +1,15 @@
 """The Faust agent that carries the journal topic into the projections, each of which has a head of its own.
 
 Faust commits the end of the first unbroken run of acknowledged offsets, wherever that begins. So messages are
-acknowledged in the order of their partition, and only after their rows are committed: an offset never overtakes them.
+acknowledged in the order of their partition, and only after their rows are committed and on the database's disk: an
+offset never overtakes them. A tenant may record nothing for long, and so get no message that shows a gap.
 `Stream.take` acknowledges what it handed out even if the agent failed on it, so batches are made here instead: of just
 what waits.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from opentelemetry import propagate, trace
 from prometheus_client import Counter
 
 from ledgerx import telemetry
+from ledgerx.database import Pool, Queries
 from ledgerx.events import JournalMessage, decode
 from ledgerx_streams.dead_letters import explained
 from ledgerx_streams.lag import Lag
@@ -38,16 +40,18 @@ _TRACEPARENT = "traceparent"
 
 _log = structlog.get_logger()
 _tracer = trace.get_tracer("ledgerx.streams")
+_queries = Queries("ledgerx_streams", "sql/heads.sql")
 
 
 class JournalAgent:
     """Applies the messages of a journal topic; sends those that a projection cannot take to `dead_letters`.
 
-    `lag` is told what comes and what is done.
+    `pool` is of the database that the `projectors` write to, and `lag` is told what comes and what is done.
     """
 
-    def __init__(self, projectors: Sequence[Projector], dead_letters: TopicT, lag: Lag) -> None:
+    def __init__(self, projectors: Sequence[Projector], pool: Pool, dead_letters: TopicT, lag: Lag) -> None:
         self._projectors = projectors
+        self._pool = pool
         self._dead_letters = dead_letters
         self._lag = lag
         self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
@@ -65,6 +69,7 @@ class JournalAgent:
                     events.append(waiting.get_nowait())
                 with _span(events):
                     await self._apply(events)
+                    await self._flush()
                 for event in events:
                     await stream.ack(event)
                     self._lag.done(event.message.tp, event.message.offset)
@@ -91,13 +96,17 @@ class JournalAgent:
                 for projector in self._projectors:
                     tasks.create_task(self._apply_to_tenant(projector, tenant_id, received))
 
+    async def _flush(self) -> None:
+        async for attempt in _patiently():
+            with attempt:
+                async with self._pool.connection() as connection:
+                    await connection.execute(_queries.flush)
+
     async def _apply_to_tenant(
         self, projector: Projector, tenant_id: UUID, received: Sequence[tuple[EventT[bytes], JournalMessage]]
     ) -> None:
         try:
-            async for attempt in stamina.retry_context(
-                on=_is_transient, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S
-            ):
+            async for attempt in _patiently():
                 with attempt:
                     async with self._writes:
                         await projector.apply(tenant_id, [message for _, message in received])
@@ -148,6 +157,10 @@ def _decode(event: EventT[bytes]) -> JournalMessage:
     if message.hash != message.entries[-1].hash:
         raise ValueError("the hash is not that of the last entry")
     return message
+
+
+def _patiently() -> AsyncIterator[stamina.Attempt]:
+    return stamina.retry_context(on=_is_transient, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S)
 
 
 def _is_transient(error: Exception) -> bool:

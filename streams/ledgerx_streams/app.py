@@ -166,7 +166,7 @@ async def _run(settings: Settings) -> None:
         wake = await stack.enter_async_context(_delivering_webhooks(settings))
         projections = (*PROJECTIONS, entries_projection(producer, wake))
         dead_letters = raw_topic(app, topics.TOPIC_DEAD_LETTERS)
-        agent = JournalAgent([Projector(projection, pool) for projection in projections], dead_letters, lag)
+        agent = JournalAgent([Projector(projection, pool) for projection in projections], pool, dead_letters, lag)
         app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)
         _look_after_journals(app, pool, settings)
         await stack.enter_async_context(_expiring_holds(app, settings.engine_database_url))

@@ -62,6 +62,7 @@ def test_a_platform_is_measured_beside_the_yardsticks_and_nothing_is_left_of_the
     assert counted.journal_bytes > 0
     assert counted.wal_bytes > counted.journal_bytes
     assert counted.freshness_p99_ms is not None
+    assert 0 < counted.streams_rate_per_s <= runs[Scenario.POSTS, 64].rate_per_s
 
     assert [yardstick.name for yardstick in report.yardsticks] == ["raw-insert", "pgbench"]
     assert all(yardstick.rate_per_s > 0 for yardstick in report.yardsticks)

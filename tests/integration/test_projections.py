@@ -18,7 +18,7 @@ from ledgerx.logins import Database
 from ledgerx.verify import verify
 from ledgerx_streams import backfill
 from ledgerx_streams.catalog import PROJECTIONS
-from ledgerx_streams.projections import dated
+from ledgerx_streams.projections import TemporaryError, dated
 from ledgerx_streams.projector import Projector
 from tests.integration.journals import Journal, assert_projected, heads, new_journal
 
@@ -252,8 +252,8 @@ async def test_a_fork_stops_its_tenant_and_no_other(database: Database, engine: 
     assert_projected(database, forked, sound)
 
 
-async def test_messages_of_a_tenant_that_is_not_there_are_poison_and_stop_nobody(
-    database: Database, engine: Engine, pool: Pool
+async def test_messages_of_a_tenant_that_is_not_there_stop_nobody(
+    database: Database, engine: Engine, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a database was made anew beside a topic of before."""
     journal = await new_journal(database, engine)
@@ -261,11 +261,38 @@ async def test_messages_of_a_tenant_that_is_not_there_are_poison_and_stop_nobody
     stranger = uuid4()
     foreign = [msgspec.structs.replace(messages[0], tenant=stranger, previous_hash=genesis(stranger)), *messages[1:]]
 
-    with pytest.raises(ValueError, match="there is no account"):
-        await Workers(pool).apply(stranger, foreign)
-
-    await Workers(pool).apply(journal.tenant_id, messages)
+    monkeypatch.setattr("ledgerx_streams.projector.SHOWN_AFTER_S", 0.0)
+    worker = Workers(pool)
+    await worker.apply(stranger, foreign)
+    await worker.apply(journal.tenant_id, messages)
     assert_projected(database, journal)
+    assert {seq for (tenant_id, _), seq in heads(database).items() if tenant_id == stranger} == {0}
+
+
+async def test_what_the_restored_journal_does_not_hold_stops_its_tenant_and_leaves_no_trace(
+    database: Database, engine: Engine, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await new_journal(database, engine)
+    messages = await written(journal, 3, 2, 1)
+    lost = another(messages[2])
+    worker = Workers(pool)
+    await worker.apply(journal.tenant_id, messages[:1])
+    with pytest.raises(TemporaryError, match=f"the journal does not show the entry {lost.last}"):
+        await worker.apply(journal.tenant_id, [messages[1], lost])
+
+    monkeypatch.setattr("ledgerx_streams.projector.SHOWN_AFTER_S", 0.0)
+    await worker.apply(journal.tenant_id, [lost])
+    await worker.apply(journal.tenant_id, messages[2:])
+    assert set(heads(database).values()) == {messages[1].last}
+    # Nobody has to compute anything anew.
+    await Workers(pool).apply(journal.tenant_id, messages[2:])
+    assert_projected(database, journal)
+
+
+def another(message: JournalMessage) -> JournalMessage:
+    """A message of another history from its last entry on."""
+    last = msgspec.structs.replace(message.entries[-1], hash=bytes(32))
+    return msgspec.structs.replace(message, hash=last.hash, entries=(*message.entries[:-1], last))
 
 
 async def test_entries_that_the_tables_do_not_hold_are_a_fork(database: Database, engine: Engine, pool: Pool) -> None:
@@ -284,10 +311,11 @@ async def test_a_gap_after_another_history_is_a_fork(database: Database, engine:
     journal = await new_journal(database, engine)
     messages = await written(journal, 3, 2, 1)
     worker = Workers(pool)
-    entries = (*messages[0].entries[:-1], msgspec.structs.replace(messages[0].entries[-1], hash=bytes(32)))
-    await worker.apply(journal.tenant_id, [msgspec.structs.replace(messages[0], hash=bytes(32), entries=entries)])
+    await worker.apply(journal.tenant_id, messages[:1])
+    with psycopg.connect(database.admin_url, autocommit=True) as admin:
+        admin.execute("UPDATE ledgerx.projections SET hash = %s", (bytes(32),))
     reached = heads(database)
 
-    await worker.apply(journal.tenant_id, messages[2:])
+    await Workers(pool).apply(journal.tenant_id, messages[2:])
 
     assert heads(database) == reached

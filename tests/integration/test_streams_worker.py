@@ -1,5 +1,9 @@
 """Workers as processes, on a real Kafka and a real database, killed at bad moments."""
 
+import asyncio
+import os
+import secrets
+import signal
 from pathlib import Path
 
 import aiohttp
@@ -10,12 +14,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledgerx.engine import Engine
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.keys import write_new_keyset
-from ledgerx.logins import Database
+from ledgerx.logins import ROLES, Database, set_passwords
+from ledgerx.migrate import migrate
 from ledgerx_cli.embedded.kafka import Kafka
+from ledgerx_cli.embedded.postgres import Postgres, accepts_connections
 from ledgerx_cli.ports import free_port
+from ledgerx_cli.supervisor import Supervisor
 from ledgerx_streams.catalog import NAMES
+from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_streams.status import read_partitions
 from ledgerx_streams.topics import TOPIC_DEAD_LETTERS
-from tests.integration.journals import assert_projected, heads, new_journal
+from tests.integration.journals import assert_projected, heads, new_journal, open_engine
 from tests.integration.relaying import eventually
 from tests.integration.worker_process import StartWorker, deliver, projected, until
 
@@ -75,6 +84,48 @@ async def test_another_worker_takes_over_from_one_that_is_killed(
 
     assert_projected(database, *journals)
     assert workers[1].terminate() == 0
+
+
+async def test_what_is_acknowledged_to_kafka_survives_a_crash_of_the_database(
+    servers_directory: Path, kafka_server: Kafka, producer: AIOKafkaProducer, start_worker: StartWorker
+) -> None:
+    """A tenant that records nothing more gets no message that shows a gap."""
+    directory = servers_directory / "crashing"
+    directory.mkdir()
+    server = Postgres(directory=directory / "postgres", password=secrets.token_urlsafe(16))
+    server.initialise()
+    supervisor = Supervisor(run=directory, logs=directory, report=lambda _event: None)
+    await supervisor.start(server.part())
+    database = await asyncio.to_thread(migrated, server)
+    async with open_engine(database) as engine:
+        journal = await new_journal(database, engine)
+        await journal.post(5)
+    urls = {"LEDGERX_DATABASE_URL": database.streams_url, "LEDGERX_ENGINE_DATABASE_URL": database.api_url}
+    worker = start_worker(**urls)
+    await deliver(producer, journal, journal.payloads())
+    await until(projected(database, journal))
+    access = KafkaAccess(KafkaSettings(kafka=kafka_server.bootstrap))
+
+    async def acknowledged() -> bool:
+        return not any(partition.lag for partition in await read_partitions(access))
+
+    await eventually(acknowledged)
+    worker.kill()
+    os.kill(supervisor.pids["postgres"], signal.SIGKILL)
+    await eventually(lambda: accepts_connections(server.url()))
+
+    assert_projected(database, journal)
+    await supervisor.stop()
+
+
+def migrated(server: Postgres) -> Database:
+    """A database on a server that brings its log to the disk late, but for whoever waits for that."""
+    server.create_database("ledgerx")
+    migrate(server.url("ledgerx"))
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        connection.execute("SELECT pg_reload_conf()")
+    return set_passwords(server.url("ledgerx"), {role: secrets.token_urlsafe(16) for role in ROLES})
 
 
 async def test_poison_goes_to_the_dead_letters_and_stops_nobody(

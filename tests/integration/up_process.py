@@ -5,18 +5,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
+import aiohttp
 import msgspec
 
 from ledgerx.logins import Database
+from ledgerx.tenancy import ClientCredentials
+from ledgerx_cli import platform
 from ledgerx_cli.display import describe
 from ledgerx_cli.ports import free_port
 from ledgerx_cli.progress import Event, PartStarting, PartStopped, Ready
+from tests.integration.ledger_client import LedgerClient
 
 COMMAND = (sys.executable, "-m", "ledgerx_cli")
 
@@ -81,6 +87,25 @@ class Up:
         commands = ["sh", "-ec", text[text.index("TOKEN=") :]]
         answers = subprocess.run(commands, stdout=subprocess.PIPE, check=True).stdout
         return [msgspec.json.decode(line) for line in answers.splitlines()]
+
+
+@asynccontextmanager
+async def clients_of_the_demo(data: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, LedgerClient, LedgerClient]]:
+    """A session, and clients in it that speak for the demo tenant's API client and for its owner."""
+    demo = platform.demo(data)
+    async with aiohttp.ClientSession(demo.base_url, timeout=aiohttp.ClientTimeout(total=30)) as session:
+        ledger, owner = LedgerClient(session), LedgerClient(session)
+        await ledger.log_in(
+            ClientCredentials(tenant_id=tenant_of(demo), client_id=demo.client_id, client_secret=demo.client_secret)
+        )
+        person = {"email": demo.email, "password": demo.password}
+        owner.token = (await owner.request("POST", "/v1/auth/login", body=person)).body["access_token"]
+        yield session, ledger, owner
+
+
+def tenant_of(demo: platform.Demo) -> UUID:
+    """The id of the demo tenant, which its client's begins with."""
+    return UUID(demo.client_id.partition(".")[0])
 
 
 async def ledgerx(database: Database | None, *arguments: str) -> subprocess.CompletedProcess[str]:

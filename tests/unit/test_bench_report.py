@@ -38,6 +38,7 @@ def result(scenario: Scenario, connections: int, *, rate_per_s: float, cpu_ms: f
         parts={"api": PartUsage(cpu_ms_per_request=cpu_ms, memory_bytes=1 << 20)},
         writes=Writes(
             catch_up_s=0.5,
+            streams_rate_per_s=90.0,
             freshness_p50_ms=None,
             freshness_p99_ms=12,
             journal_bytes=456,

@@ -8,6 +8,7 @@ import pytest_asyncio
 import uvicorn
 from uvicorn.server import ServerState
 
+from ledgerx.turns import Turns
 from ledgerx_api import connection
 from ledgerx_api.connection import MAX_HEAD_BYTES, GuardedConnection
 
@@ -42,9 +43,9 @@ async def connect(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Connect]:
     monkeypatch.setattr(connection, "MAX_STALL_S", 0.2)
     config = uvicorn.Config(echo, lifespan="off", ws="none", log_config=None, access_log=False)
     config.load()
-    state = ServerState()
+    state, turns = ServerState(), Turns()
     server = await asyncio.get_running_loop().create_server(
-        lambda: GuardedConnection(config, state, {}), "127.0.0.1", 0
+        lambda: GuardedConnection(config, state, {}, turns=turns), "127.0.0.1", 0
     )
     async with server:
         host, port = server.sockets[0].getsockname()

@@ -1,10 +1,11 @@
 -- name: heads
--- A tenant's id, the seq of its journal and the seq that its projection of balances has reached.
-SELECT tenants.tenant_id, heads.seq, coalesce(projections.seq, 0)
+-- A tenant's id, the seq of its journal and the seq that all of its projections have reached.
+SELECT tenants.tenant_id, heads.seq, coalesce(min(projections.seq), 0)
 FROM ledgerx.tenants
 INNER JOIN ledgerx.heads ON tenants.tenant_id = heads.tenant_id
-LEFT JOIN ledgerx.projections ON tenants.tenant_id = projections.tenant_id AND projections.projection = 'balances'
-WHERE tenants.name = %(tenant)s;
+LEFT JOIN ledgerx.projections ON tenants.tenant_id = projections.tenant_id
+WHERE tenants.name = %(tenant)s
+GROUP BY tenants.tenant_id, heads.seq;
 
 -- name: checkpoint
 -- Every measured run begins just after a checkpoint, so that each pays alike for full-page images in the log.

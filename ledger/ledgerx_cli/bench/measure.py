@@ -26,7 +26,7 @@ _queries = Queries("ledgerx_cli.bench", "bench.sql")
 
 
 class Heads(msgspec.Struct, frozen=True):
-    """How far a tenant's journal has come, and its projection of balances."""
+    """How far a tenant's journal has come, and the projection of it that is furthest behind."""
 
     tenant_id: UUID
     journal_seq: int
@@ -73,7 +73,7 @@ def measure(
     seen = load.run(
         traffic, host=target.host, port=target.port, connections=connections, duration_s=duration_s, count=requests
     )
-    writes = None if before is None else _writes(target, connection, before, seen.succeeded * scenario.transactions)
+    writes = None if before is None else _writes(target, connection, before, seen, scenario)
     usage_after = processes.usage(target.platform.pids)
     return _result(
         scenario, connections, seen, _parts(usage_before, usage_after, seen.answered * scenario.transactions), writes
@@ -85,13 +85,15 @@ def _before_writes(target: Target, connection: Connection) -> _Before:
     return _Before(_read_storage(connection), _read_freshness(target))
 
 
-def _writes(target: Target, connection: Connection, before: _Before, transactions: int) -> Writes:
+def _writes(target: Target, connection: Connection, before: _Before, seen: Load, scenario: Scenario) -> Writes:
+    transactions = seen.succeeded * scenario.transactions
     catch_up_s = _catch_up(connection, target.demo.tenant)
     storage = _read_storage(connection)
     freshness = quantiles.growth(before.freshness, _read_freshness(target))
     per = max(transactions, 1)
     return Writes(
         catch_up_s=round(catch_up_s, 3),
+        streams_rate_per_s=round(transactions / (seen.duration_s + catch_up_s), 1),
         freshness_p50_ms=_milliseconds(quantiles.interpolated(freshness, 0.50)),
         freshness_p99_ms=_milliseconds(quantiles.interpolated(freshness, 0.99)),
         journal_bytes=round((storage.journal_bytes - before.storage.journal_bytes) / per, 1),

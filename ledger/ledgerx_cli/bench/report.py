@@ -32,12 +32,13 @@ class PartUsage(msgspec.Struct, frozen=True, kw_only=True):
 class Writes(msgspec.Struct, frozen=True, kw_only=True):
     """What the transactions of a run left behind; bytes are per transaction.
 
-    `catch_up_s` runs from the last answer until the projection of balances stood at the journal's head. The freshness
-    is from the recording of an entry to the commit of a projection of it, estimated from the streams' histogram; None
-    when that has no observation.
+    `catch_up_s` runs from the last answer until all projections stood at the journal's head, `streams_rate_per_s` is
+    the rate from the first request until then. The freshness is from the recording of an entry to the commit of a
+    projection of it, estimated from the streams' histogram; None when that has no observation.
     """
 
     catch_up_s: float
+    streams_rate_per_s: float
     freshness_p50_ms: float | None
     freshness_p99_ms: float | None
     journal_bytes: float

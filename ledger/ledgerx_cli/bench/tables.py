@@ -21,7 +21,7 @@ def render(report: Report) -> Group:
         ),
         _table(
             "What a post leaves behind, per transaction; and how far the streams are behind",
-            ("journal B", "outbox B", "WAL B", "catch-up s", "fresh p50 ms", "fresh p99 ms"),
+            ("journal B", "outbox B", "WAL B", "catch-up s", "streams /s", "fresh p50 ms", "fresh p99 ms"),
             ((_name(result), *_writes(result)) for result in report.results if result.writes),
         ),
         _table(
@@ -74,6 +74,7 @@ def _writes(result: Result) -> tuple[str, ...]:
         f"{writes.outbox_bytes:,.0f}",
         f"{writes.wal_bytes:,.0f}",
         f"{writes.catch_up_s:.2f}",
+        f"{writes.streams_rate_per_s:,.0f}",
         _or_dash(writes.freshness_p50_ms, ",.0f"),
         _or_dash(writes.freshness_p99_ms, ",.0f"),
     )
