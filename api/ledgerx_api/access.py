@@ -16,10 +16,11 @@ from litestar.types import Scope as AsgiScope
 from ledgerx.errors import Forbidden, InvalidToken, Unauthenticated
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
+from ledgerx_api.databases import Databases
 from ledgerx_api.outside import OutsideTokens, tenant_id_of
 from ledgerx_api.problems import PROBLEMS
 from ledgerx_api.reference.operation import DocumentedOperation
-from ledgerx_api.tenants import Tenants
+from ledgerx_api.requests import keep_database
 from ledgerx_api.tokens import Principal, Tokens
 
 OPT = "access"
@@ -69,14 +70,14 @@ def requires(
     }
 
 
-def authorised_by(tokens: Tokens, outside: OutsideTokens, tenants: Tenants) -> Callable[[ASGIApp], ASGIApp]:
+def authorised_by(tokens: Tokens, outside: OutsideTokens, databases: Databases) -> Callable[[ASGIApp], ASGIApp]:
     """The middleware that leaves the principal of a request in `request.user`, or refuses it."""
 
     def middleware(app: ASGIApp) -> ASGIApp:
         async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
             wanted = scope["route_handler"].opt.get(OPT)
             if wanted is not None:
-                scope["user"] = await authorise(scope, wanted, tokens, outside, tenants)
+                scope["user"] = await authorise(scope, wanted, tokens, outside, databases)
             await app(scope, receive, send)
 
         return guarded
@@ -85,11 +86,11 @@ def authorised_by(tokens: Tokens, outside: OutsideTokens, tenants: Tenants) -> C
 
 
 async def authorise(
-    scope: AsgiScope, wanted: Access, tokens: Tokens, outside: OutsideTokens, tenants: Tenants
+    scope: AsgiScope, wanted: Access, tokens: Tokens, outside: OutsideTokens, databases: Databases
 ) -> Principal:
-    """The principal of a request to a route that wants `wanted`.
+    """The principal of a request to a route that wants `wanted`; the request keeps the database of its tenant.
 
-    Raises `Unauthenticated`, `Forbidden`, `TenantSuspended` and `IssuerUnavailable`.
+    Raises `Unauthenticated`, `Forbidden`, `TenantSuspended`, `IssuerUnavailable` and `Unavailable`.
     """
     authorization = tenant = b""
     for name, value in scope["headers"]:
@@ -107,7 +108,9 @@ async def authorise(
         principal = await outside.verify(token, named) or tokens.verify(token)
     if tenant and tenant_id_of(tenant.decode("latin-1")) != principal.tenant_id:
         raise InvalidToken("the access token is of another tenant than LedgerX-Tenant says")
-    tenants.check(principal.tenant_id)
+    database = databases.known(principal.tenant_id) or await databases.find(principal.tenant_id)
+    keep_database(scope, database)
+    database.tenants.check(principal.tenant_id)
     if not wanted.allows(principal):
         raise Forbidden(f"this needs {wanted}")
     return principal

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -20,32 +19,27 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.static_files import create_static_files_router
 from litestar.types import Scope
 
-from ledgerx import __version__, database
-from ledgerx.database import Pool
+from ledgerx import __version__
 from ledgerx.download_links import DownloadLinks
-from ledgerx.engine import Engine
 from ledgerx.errors import ConfigurationError, LedgerError
 from ledgerx.export_files import ExportFiles
-from ledgerx.feed import read_head_seqs
 from ledgerx.keys import Keyset, read_keyset
-from ledgerx.lifecycle import TenantChange, read_changes
 from ledgerx.outbound import Network, Outbound, OutboundError, checked_url
-from ledgerx.partitions import keep_partitions_ahead
 from ledgerx.passwords import Passwords
 from ledgerx.sealing import read_sealing_keys
 from ledgerx.trust import Trust, read_trust
 from ledgerx.webhooks import networks
 from ledgerx_api import access, addresses, metrics, problems, tracing
+from ledgerx_api.databases import Databases
 from ledgerx_api.downloads import Downloads
 from ledgerx_api.event_streams import EventStreams
-from ledgerx_api.head_watch import HeadWatch
 from ledgerx_api.issuers import FETCH_TIMEOUT_S, Issuer
 from ledgerx_api.outside import OutsideTokens
 from ledgerx_api.rate_limits import RateLimiter
 from ledgerx_api.raw_json import RawJsonPlugin
 from ledgerx_api.reference.operation import shown_problems
 from ledgerx_api.reference.structs import DescribedStructPlugin
-from ledgerx_api.requests import WholeRequest
+from ledgerx_api.requests import LedgerRequest, database_of
 from ledgerx_api.routes import (
     account_changes,
     accounts,
@@ -72,13 +66,12 @@ from ledgerx_api.routes import (
     webhooks,
 )
 from ledgerx_api.settings import ApiSettings
-from ledgerx_api.tenants import Tenants
 from ledgerx_api.tokens import Tokens
 
 _log = structlog.get_logger()
 _ASSETS = "/docs/assets"
-# How long the start waits for a database; without one the process serves all the same, and is not ready.
-_PARTITIONS_WAIT_S = 5
+# How long the start waits for databases; without them the process serves all the same, and is not ready.
+_DATABASES_WAIT_S = 5
 _DESCRIPTION = """\
 A multi-tenant double-entry ledger. Amounts are decimal strings in units of the asset, times are RFC 3339 in UTC, lists
 come in pages: ask for the next one with `next_cursor` as `cursor`. Requests that move money carry an
@@ -105,102 +98,93 @@ _TAGS = {
 def create_app(settings: ApiSettings, keyset: Keyset | None = None) -> Litestar:
     """The application. Raises `ConfigurationError` when the keys or a storage cannot be used; `keyset` may be given.
 
-    `state.streams` are the streams to close before its server waits for the end of all requests.
+    `state.streams` are the streams to close before its server waits for the end of all requests, and `state.ready()`
+    says whether it can answer requests.
     """
     keyset = keyset or read_keyset(settings.keys)
     sealing_keys = None if settings.sealing_keys is None else read_sealing_keys(settings.sealing_keys)
     tokens = Tokens(keyset, issuer=settings.issuer, audience=settings.audience, ttl_s=settings.token_ttl_s)
-    pool = database.pool(
-        settings.database_url.reveal(), application_name="ledgerx-api", max_size=settings.database_connections
-    )
+    databases = Databases(settings)
     trusted_proxies = addresses.networks(settings.trusted_proxies)
-    tenants = Tenants(partial(_read_changes, pool))
-    limiter = RateLimiter(settings, trusted_proxies, tenants.requests_per_second)
-    engine = Engine(pool, max_accounts=settings.max_accounts or None)
+    limiter = RateLimiter(settings, trusted_proxies, _own_rate)
     passwords = Passwords()
 
     issuer_networks = addresses.networks(settings.oidc_networks, "LEDGERX_OIDC_NETWORKS")
     issuer_urls = _issuer_urls(settings, issuer_networks)
     outbound = Outbound(allowed=issuer_networks, timeout_s=FETCH_TIMEOUT_S)
-    outside = OutsideTokens([Issuer(url, outbound) for url in issuer_urls], partial(_read_trust, pool))
+    outside = OutsideTokens([Issuer(url, outbound) for url in issuer_urls], partial(_read_trust, databases))
 
     def address_of(scope: Scope) -> str | None:
         address = addresses.address_of(scope, trusted_proxies)
         return None if address is None else str(address)
 
-    watch = HeadWatch(partial(read_head_seqs, pool))
-    streams = EventStreams(pool, watch, max_streams=settings.event_streams)
+    streams = EventStreams(databases.close_streams, max_streams=settings.event_streams)
     files = None if settings.exports_url is None else ExportFiles(settings.exports_url)
     downloads = Downloads(files, DownloadLinks(keyset), ttl_s=settings.exports_link_ttl_s)
-    partitions_made = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        await pool.open()
-        tasks = [
-            asyncio.create_task(keep_partitions_ahead(pool.connection, partitions_made)),
-            asyncio.create_task(watch.run()),
-            asyncio.create_task(tenants.run()),
-        ]
-        with suppress(TimeoutError):
-            await asyncio.wait_for(partitions_made.wait(), _PARTITIONS_WAIT_S)
+        serving = asyncio.create_task(databases.run())
+        await databases.wait(_DATABASES_WAIT_S)
         _log.info("started", version=__version__)
         yield
-        for task in tasks:
-            task.cancel()
-        await engine.drain()
+        serving.cancel()
+        await asyncio.wait({serving})
         await outside.close()
         await outbound.close()
         passwords.close()
-        await pool.close()
         await limiter.close()
         _log.info("drained and stopped")
 
     return Litestar(
         route_handlers=[
-            *auth.routes(pool, tokens, keyset, tenants),
-            *accounts.routes(pool),
-            *balances.routes(pool),
-            *statements.routes(pool),
-            *snapshots.routes(pool),
-            *summaries.routes(pool),
-            *account_changes.routes(pool, engine),
-            *assets.routes(pool, engine),
-            *categories.routes(pool, engine),
-            *tenant_settings.routes(pool, engine),
+            *auth.routes(databases, tokens, keyset),
+            *accounts.routes(),
+            *balances.routes(),
+            *statements.routes(),
+            *snapshots.routes(),
+            *summaries.routes(),
+            *account_changes.routes(),
+            *assets.routes(),
+            *categories.routes(),
+            *tenant_settings.routes(),
             *login.routes(
-                pool,
+                databases,
                 tokens,
                 passwords,
-                tenants,
                 default_tenant=settings.default_tenant,
                 refresh_token_ttl_s=settings.refresh_token_ttl_s,
                 address_of=address_of,
             ),
-            *users.routes(pool, passwords, address_of=address_of),
-            *clients.routes(pool, address_of=address_of),
-            *issuer.routes(pool, outside, allowed_issuers=issuer_urls, address_of=address_of),
-            *audit.routes(pool),
-            *webhooks.routes(pool, sealing_keys, networks(settings.webhooks_allow_private), address_of=address_of),
-            *webhook_deliveries.routes(pool, address_of=address_of),
-            *transactions.routes(pool, engine),
-            *batches.routes(engine, limiter),
-            *events.routes(pool, streams, tokens, outside, tenants),
-            *exports.routes(pool, downloads, tenants, max_bytes=settings.exports_tenant_bytes, address_of=address_of),
-            *checkpoints.routes(pool),
-            *health.routes(pool, partitions_made, tenants.known),
+            *users.routes(passwords, address_of=address_of),
+            *clients.routes(address_of=address_of),
+            *issuer.routes(outside, allowed_issuers=issuer_urls, address_of=address_of),
+            *audit.routes(),
+            *webhooks.routes(sealing_keys, networks(settings.webhooks_allow_private), address_of=address_of),
+            *webhook_deliveries.routes(address_of=address_of),
+            *transactions.routes(),
+            *batches.routes(limiter),
+            *events.routes(streams, tokens, outside, databases),
+            *exports.routes(downloads, databases, max_bytes=settings.exports_tenant_bytes, address_of=address_of),
+            *checkpoints.routes(),
+            *([] if settings.management_port is not None else health.routes(databases.ready)),
             _swagger_assets(),
         ],
         lifespan=[lifespan],
-        state=State({"streams": streams}),
-        middleware=[metrics.measured, tracing.traced, access.authorised_by(tokens, outside, tenants), limiter.limited],
+        state=State({"streams": streams, "ready": databases.ready}),
+        middleware=[
+            metrics.measured,
+            tracing.traced,
+            access.authorised_by(tokens, outside, databases),
+            limiter.limited,
+        ],
         exception_handlers={
             LedgerError: problems.answer,
             HTTPException: problems.answer_http,
             psycopg.Error: problems.answer_database,
             Exception: problems.answer_bug,
         },
-        request_class=WholeRequest,
+        request_class=LedgerRequest,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=_openapi(),
         plugins=[RawJsonPlugin(), DescribedStructPlugin()],
@@ -221,15 +205,16 @@ def _issuer_urls(settings: ApiSettings, networks: Sequence[Network]) -> tuple[st
     return tuple(dict.fromkeys(urls))
 
 
-async def _read_trust(pool: Pool, tenant_id: UUID) -> Trust | None:
-    async with pool.connection() as connection:
+async def _read_trust(databases: Databases, tenant_id: UUID) -> Trust | None:
+    database = await databases.find(tenant_id)
+    async with database.pool.connection() as connection:
         record = await read_trust(connection, tenant_id)
     return None if record is None else record.trust
 
 
-async def _read_changes(pool: Pool, since: datetime | None) -> list[TenantChange]:
-    async with pool.connection() as connection:
-        return await read_changes(connection, since)
+def _own_rate(scope: Scope, tenant_id: UUID) -> int | None:
+    """How many requests a second the tenant of a request may send, if it has a limit of its own."""
+    return database_of(scope).tenants.requests_per_second(tenant_id)
 
 
 def _openapi() -> OpenAPIConfig:

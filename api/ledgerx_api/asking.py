@@ -2,21 +2,19 @@
 
 from typing import Annotated, Any
 
-from litestar import Request
 from litestar.params import HeaderParameter, Parameter
 from litestar.response.base import ASGIResponse
 from msgspec.json import encode
 
 from ledgerx.commands import AnyCommand, random_key
-from ledgerx.engine import Engine
 from ledgerx.members import own_key
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
 from ledgerx_api import idempotency, schemas, tracing
 from ledgerx_api.answers import JsonAnswer
 from ledgerx_api.preconditions import etag
+from ledgerx_api.requests import LedgerRequest
 from ledgerx_api.tokens import Principal
 
-LedgerRequest = Request[Principal, Any, Any]
 RequiredKey = Annotated[
     str | None, HeaderParameter(name=idempotency.HEADER, description="Required, in quotes or bare; not for a dry run.")
 ]
@@ -54,19 +52,17 @@ async def envelope(
     return fields | {"fingerprint": fingerprint}
 
 
-async def ask(engine: Engine, request: LedgerRequest, command: AnyCommand) -> Recorded | Replayed:
+async def ask(request: LedgerRequest, command: AnyCommand) -> Recorded | Replayed:
     """Run a command. Raises its refusal."""
-    return accepted(await engine.run(request.user.tenant_id, command))
+    return accepted(await request.engine.run(request.user.tenant_id, command))
 
 
-async def answer_transaction(
-    engine: Engine, request: LedgerRequest, command: AnyCommand, *, dry_run: bool
-) -> ASGIResponse:
+async def answer_transaction(request: LedgerRequest, command: AnyCommand, *, dry_run: bool) -> ASGIResponse:
     """Run a command that makes a transaction, or with `dry_run` only try it, and answer with that transaction."""
     if dry_run:
-        [tried] = await engine.try_all(request.user.tenant_id, [command])
+        [tried] = await request.engine.try_all(request.user.tenant_id, [command])
         return JsonAnswer(encode(schemas.outcome(accepted(tried), dry_run=True)), status=200)
-    outcome = await ask(engine, request, command)
+    outcome = await ask(request, command)
     return JsonAnswer(
         encode(schemas.outcome(outcome)), status=201, headers=_REPLAYED if isinstance(outcome, Replayed) else ()
     )

@@ -30,22 +30,36 @@ HEARTBEAT_S = 15.0
 MAX_STREAMS_OF_A_TENANT = 20
 _RECONNECT_MS = 1_000
 _PAGE_ENTRIES = 500
-# Pages that are read at the same time: the pool is there for those who write.
+# Pages of a database that are read at the same time: its pool is there for those who write.
 _READS_AT_ONCE = 2
 
 _OPEN = Gauge("ledgerx_event_streams", "Event streams that are open", multiprocess_mode="livesum")
 _log = structlog.get_logger()
 
 
-class EventStreams:
-    """All streams of this process, at most `max_streams`. `watch` tells them of news."""
+class Feed:
+    """The journals of one database as streams read them. `watch` tells of news."""
 
-    def __init__(self, pool: Pool, watch: HeadWatch, *, max_streams: int, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, pool: Pool, watch: HeadWatch) -> None:
         self._pool = pool
-        self._watch = watch
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
+        self.watch = watch
+
+    async def page(self, tenant_id: UUID, after: int | None) -> tuple[int, FeedPage]:
+        """The entries after `after`, or after the head without it, and which number that is."""
+        async with self._reads:
+            if after is None:
+                after = (await read_head_seqs(self._pool, [tenant_id])).get(tenant_id, 0)
+            return after, await read_feed(self._pool, tenant_id, after=after, limit=_PAGE_ENTRIES)
+
+
+class EventStreams:
+    """All streams of this process, at most `max_streams`. `wake_all` has those go on that wait for news."""
+
+    def __init__(self, wake_all: Callable[[], None], *, max_streams: int, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._wake_all = wake_all
         self._max_streams = max_streams
         self._heartbeat_s = heartbeat_s
-        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
         self._open: Counter[UUID] = Counter()
         self._closing = False
         _OPEN.set_function(self._open.total)
@@ -53,28 +67,26 @@ class EventStreams:
     def close(self) -> None:
         """End all streams after what they are sending, and open no more: clients go on with another process."""
         self._closing = True
-        self._watch.close()
+        self._wake_all()
 
     async def open(
-        self, tenant_id: UUID, *, after: int | None, authorise: Callable[[], Awaitable[object]]
+        self, feed: Feed, tenant_id: UUID, *, after: int | None, authorise: Callable[[], Awaitable[object]]
     ) -> "EventStreamResponse":
         """The answer that streams the entries after the number `after`, or those from now on.
 
         `authorise` is asked now and then: the stream ends when it raises a `LedgerError`. Raises `TooManyStreams` and
         what `read_feed` raises.
         """
-        frames = self._frames(tenant_id, after, authorise)
+        frames = self._frames(feed, tenant_id, after, authorise)
         # What it refuses it refuses before its first frame, when there is still a status to say so.
         opening = await anext(frames)
         return EventStreamResponse(opening, frames)
 
     async def _frames(
-        self, tenant_id: UUID, after: int | None, authorise: Callable[[], Awaitable[object]]
+        self, feed: Feed, tenant_id: UUID, begin: int | None, authorise: Callable[[], Awaitable[object]]
     ) -> AsyncGenerator[bytes, None]:
         with self._counted(tenant_id):
-            if after is None:
-                after = (await read_head_seqs(self._pool, [tenant_id])).get(tenant_id, 0)
-            page = await self._read(tenant_id, after)
+            after, page = await feed.page(tenant_id, begin)
             # An event without data is not dispatched, but its id is kept: a client that loses the connection before
             # the first event goes on from here.
             yield f"retry: {_RECONNECT_MS}\nid: {after}\n\n".encode()
@@ -84,23 +96,19 @@ class EventStreams:
                     for entry in page.entries:
                         yield _frame(tenant_id, entry)
                         after = entry.seq
-                    if after >= page.head and not await self._news(tenant_id, after):
+                    if after >= page.head and not await self._news(feed, tenant_id, after):
                         yield b":\n\n"
                     try:
-                        page = await self._read(tenant_id, after)
+                        _, page = await feed.page(tenant_id, after)
                     except psycopg.Error as error:
                         _log.warning("event stream ended", error=str(error).strip())
                         return
 
-    async def _read(self, tenant_id: UUID, after: int) -> FeedPage:
-        async with self._reads:
-            return await read_feed(self._pool, tenant_id, after=after, limit=_PAGE_ENTRIES)
-
-    async def _news(self, tenant_id: UUID, after: int) -> bool:
+    async def _news(self, feed: Feed, tenant_id: UUID, after: int) -> bool:
         """Wait for entries after `after`; False when it is time for a heartbeat."""
         try:
             async with asyncio.timeout(self._heartbeat_s):
-                await self._watch.beyond(tenant_id, after)
+                await feed.watch.beyond(tenant_id, after)
         except TimeoutError:
             return False
         return True

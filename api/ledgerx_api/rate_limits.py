@@ -87,7 +87,7 @@ class _Policy:
 class RateLimiter:
     """The limits of one process; `limited` is a middleware that stands behind `access.authorised_by`.
 
-    `own_rate` says how many requests a second a tenant may send that has a limit of its own. Raises
+    `own_rate` says how many requests a second the tenant of a request may send that has a limit of its own. Raises
     `ConfigurationError` for an unusable URL of a store.
     """
 
@@ -95,7 +95,7 @@ class RateLimiter:
         self,
         settings: ApiSettings,
         trusted_proxies: Sequence[Network],
-        own_rate: Callable[[UUID], int | None] = lambda _tenant_id: None,
+        own_rate: Callable[[Scope, UUID], int | None] = lambda _scope, _tenant_id: None,
     ) -> None:
         self._trusted_proxies = trusted_proxies
         self._store = _store(settings.rate_limit_url)
@@ -171,15 +171,15 @@ class RateLimiter:
         if principal is not None:
             if self._client is not None:
                 windows.append(self._client.window(principal.tenant_id, principal.actor))
-            tenant = self._tenant_policy(principal.tenant_id)
+            tenant = self._tenant_policy(scope, principal.tenant_id)
             if tenant is not None:
                 windows.append(tenant.window(principal.tenant_id))
         if self._address is not None and scope["path"].startswith(_BY_ADDRESS):
             windows.append(self._address.window(site_of(address_of(scope, self._trusted_proxies))))
         return windows
 
-    def _tenant_policy(self, tenant_id: UUID) -> _Policy | None:
-        rate = self._own_rate(tenant_id)
+    def _tenant_policy(self, scope: Scope, tenant_id: UUID) -> _Policy | None:
+        rate = self._own_rate(scope, tenant_id)
         if rate is None:
             return self._tenant
         policy = self._by_rate.get(rate)

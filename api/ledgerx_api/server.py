@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 
-from ledgerx import telemetry
+from ledgerx import management, telemetry
 from ledgerx.engine import PATIENCE_S
 from ledgerx.settings import load
 from ledgerx.turns import Turns
@@ -61,7 +61,8 @@ async def _serve(settings: ApiSettings, app: Litestar) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
-    await server.serve()
+    async with management.serve(settings.management_host, settings.management_port, app.state.ready):
+        await server.serve()
 
 
 class _Server(uvicorn.Server):

@@ -25,7 +25,10 @@ _log = structlog.get_logger()
 
 
 class Tenants:
-    """Keeps up with the changes that `read_changes` returns; `known` is set once all of them were read."""
+    """Keeps up with the changes that `read_changes` returns.
+
+    `known` is set once all of them were read; `current` says whether the last look was answered.
+    """
 
     def __init__(self, read_changes: ReadChanges, *, poll_s: float = POLL_S) -> None:
         self._read_changes = read_changes
@@ -34,6 +37,7 @@ class Tenants:
         self._rates: dict[UUID, int] = {}
         self._latest: datetime | None = None
         self.known = asyncio.Event()
+        self.current = False
 
     def check(self, tenant_id: UUID) -> None:
         """Raises `TenantSuspended` for a tenant that nobody may use now."""
@@ -50,6 +54,7 @@ class Tenants:
         for change in await self._read_changes(since):
             self._take(change)
         self.known.set()
+        self.current = True
 
     async def run(self) -> None:
         """Keep up until cancelled; a database that does not answer is asked again."""
@@ -57,6 +62,7 @@ class Tenants:
             try:
                 await self.read()
             except psycopg.Error as error:
+                self.current = False
                 _log.warning("changes of tenants not read", error=str(error).strip())
             await asyncio.sleep(self._poll_s)
 

@@ -26,6 +26,10 @@ STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 
+# Connections beyond the least of a pool are closed when nobody has used them for so long: a process has pools for each
+# of many databases.
+MAX_IDLE_S = 120.0
+
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _NAME = re.compile(r"^-- name: (\w+)\n-- (.+)\n", re.MULTILINE)
 
@@ -109,6 +113,7 @@ def pool(
         kwargs=connection_options(application_name, durable=durable, role=role),
         min_size=min_size,
         max_size=max_size,
+        max_idle=MAX_IDLE_S,
         open=False,
         timeout=5,
         name=application_name,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
+from weakref import WeakSet
 
 import psycopg
 import structlog
@@ -52,6 +53,10 @@ _WAITING = Gauge(
     "ledgerx_engine_waiting_commands", "Commands taken in and not yet answered", multiprocess_mode="livesum"
 )
 _RETRIES = Counter("ledgerx_engine_retries_total", "Batches run again, by reason", ["reason"])
+
+
+# Those of this process, which has one for each database.
+_ENGINES: "WeakSet[Engine]" = WeakSet()
 
 
 class _Call:
@@ -100,7 +105,7 @@ class Engine:
         self._answers = Turns()
         self._waiting = 0
         self._draining = False
-        _WAITING.set_function(lambda: self._waiting)
+        _ENGINES.add(self)
 
     async def run(self, tenant_id: UUID, command: AnyCommand) -> Outcome:
         """Decide `command` and return its outcome.
@@ -268,6 +273,9 @@ class Engine:
             first += len(call.commands)
         for kind, count in collections.Counter(map(type, outcomes)).items():
             _OUTCOMES.labels(kind.__name__.lower()).inc(count)
+
+
+_WAITING.set_function(lambda: sum(engine._waiting for engine in _ENGINES))  # noqa: SLF001 - this module's own
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -65,12 +65,6 @@ def migrate(admin_url: str) -> list[str]:
         return applied
 
 
-def newest_migration() -> str:
-    """The id of the last migration of this release."""
-    with _migrations() as migrations:
-        return max(str(migration.id) for migration in migrations)
-
-
 def _apply(admin_url: str, migrations: MigrationList) -> list[str]:
     separator = "&" if "?" in admin_url else "?"
     url = f"postgresql+psycopg://{admin_url.partition('://')[2]}{separator}schema={_SCHEMA}"

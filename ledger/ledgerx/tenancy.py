@@ -7,6 +7,7 @@ random bits, kept as SHA-256: there is nothing to guess that a slow hash would p
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -120,6 +121,11 @@ async def tenant_named(connection: Connection, name: str) -> UUID | None:
     return row[0] if row else None
 
 
+async def tenants_named(connection: Connection, names: Sequence[str]) -> set[str]:
+    """Those of the names that tenants have, for whoever has no token yet."""
+    return {name async for (name,) in await connection.execute(_queries.tenants_named, {"names": list(names)})}
+
+
 async def allow_registration(connection: Connection, tenant_id: UUID, *, allowed: bool) -> None:
     """Let people register themselves as members, or no more. `connection` is the schema owner's."""
     async with tenant_scope(connection, tenant_id):
@@ -191,11 +197,19 @@ async def read_secrets(
     return secrets_of, found
 
 
+def tenant_of_client(client_id: str) -> UUID:
+    """The tenant that a client's id is of. Raises `InvalidClient`."""
+    try:
+        return UUID(client_id.partition(".")[0])
+    except ValueError:
+        raise InvalidClient from None
+
+
 async def authenticate_client(
     connection: Connection, client_id: str, client_secret: str
 ) -> tuple[UUID, frozenset[Scope]]:
     """Check a client's secret and return its tenant and scopes. Raises `InvalidClient`, the same for every reason."""
-    tenant_id = _tenant_of(client_id)
+    tenant_id = tenant_of_client(client_id)
     async with tenant_scope(connection, tenant_id, read_only=True):
         cursor = await connection.execute(_queries.find_client, {"tenant_id": tenant_id, "client_id": client_id})
     found = await cursor.fetchall()
@@ -276,13 +290,6 @@ async def _insert_secret(connection: Connection, tenant_id: UUID, client_id: str
         },
     )
     return secret_id, secret
-
-
-def _tenant_of(client_id: str) -> UUID:
-    try:
-        return UUID(client_id.partition(".")[0])
-    except ValueError:
-        raise InvalidClient from None
 
 
 def _sha256(secret: str) -> bytes:

@@ -19,7 +19,8 @@ from ledgerx.database import Queries, connect
 from ledgerx.errors import ConfigurationError
 from ledgerx.lifecycle import count_tenants, keep_outbox_for
 from ledgerx.logins import role_url, set_some_passwords
-from ledgerx.migrate import ChangedMigrationError, migrate, newest_migration
+from ledgerx.migrate import ChangedMigrationError, migrate
+from ledgerx.schema import newest_migration
 from ledgerx_operator.admin_access import admin_url
 from ledgerx_operator.cluster import Cluster
 from ledgerx_operator.conditions import Outcome

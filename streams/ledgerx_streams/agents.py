@@ -2,14 +2,16 @@
 
 Faust commits the end of the first unbroken run of acknowledged offsets, wherever that begins. So messages are
 acknowledged in the order of their partition, and only after their rows are committed and on the database's disk: an
-offset never overtakes them. A tenant may record nothing for long, and so get no message that shows a gap.
+offset never overtakes them. A tenant may record nothing for long, and so get no message that shows a gap. Only messages
+of a database that does not answer are passed over, where there are others: see `ledgerx_streams.catch_up`.
 `Stream.take` acknowledges what it handed out even if the agent failed on it, so batches are made here instead: of just
 what waits.
 """
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -21,8 +23,9 @@ from opentelemetry import propagate, trace
 from prometheus_client import Counter
 
 from ledgerx import telemetry
-from ledgerx.database import Pool, Queries
+from ledgerx.errors import LedgerError
 from ledgerx.events import JournalMessage, decode
+from ledgerx_streams.databases import Databases, JournalDatabase
 from ledgerx_streams.dead_letters import explained
 from ledgerx_streams.lag import Lag
 from ledgerx_streams.projections import TemporaryError
@@ -31,31 +34,34 @@ from ledgerx_streams.projector import Projector
 _MESSAGES_PER_BATCH = 32
 # Between two batches, unless it has fallen behind: what came in meanwhile then shares a transaction.
 _PAUSE_S = 0.1
-_WRITES_AT_ONCE = 8
 _LONGEST_PAUSE_S = 10.0
+# How long a database that does not answer is tried, where there are others.
+_PATIENCE_S = 10.0
 
+_PASSED_OVER = Counter(
+    "ledgerx_streams_passed_over_messages",
+    "Messages left to be caught up with: of databases that do not answer, or of tenants in no database.",
+    ["reason"],
+)
 _POISON = Counter("ledgerx_projection_poison_messages", "Messages sent to the dead letters.", ["projection"])
 
 _TRACEPARENT = "traceparent"
 
 _log = structlog.get_logger()
 _tracer = trace.get_tracer("ledgerx.streams")
-_queries = Queries("ledgerx_streams", "sql/heads.sql")
 
 
 class JournalAgent:
-    """Applies the messages of a journal topic; sends those that a projection cannot take to `dead_letters`.
+    """Applies the messages of a journal topic to `projections` in their tenants' databases.
 
-    `pool` is of the database that the `projectors` write to, and `lag` is told what comes and what is done.
+    Those that a projection cannot take go to `dead_letters`. `lag` is told what comes and what is done.
     """
 
-    def __init__(self, projectors: Sequence[Projector], pool: Pool, dead_letters: TopicT, lag: Lag) -> None:
-        self._projectors = projectors
-        self._pool = pool
+    def __init__(self, databases: Databases, projections: Sequence[str], dead_letters: TopicT, lag: Lag) -> None:
+        self._databases = databases
+        self._projections = projections
         self._dead_letters = dead_letters
         self._lag = lag
-        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
-        self._poison = {projector.name: _POISON.labels(projector.name) for projector in projectors}
 
     async def run(self, stream: StreamT[bytes]) -> None:
         """Consume `stream` until cancelled."""
@@ -68,8 +74,8 @@ class JournalAgent:
                 while not waiting.empty():
                     events.append(waiting.get_nowait())
                 with _span(events):
-                    await self._apply(events)
-                    await self._flush()
+                    for database in await self._apply(events):
+                        await self._flush(database)
                 for event in events:
                     await stream.ack(event)
                     self._lag.done(event.message.tp, event.message.offset)
@@ -81,48 +87,87 @@ class JournalAgent:
             self._lag.received(event.message.tp, event.message.offset)
             await waiting.put(event)
 
-    async def _apply(self, events: Sequence[EventT[bytes]]) -> None:
+    async def _apply(self, events: Sequence[EventT[bytes]]) -> Collection[JournalDatabase]:
+        """Apply the messages, and return whose they were."""
+        databases = set()
         by_tenant: dict[UUID, list[tuple[EventT[bytes], JournalMessage]]] = defaultdict(list)
         for event in events:
             try:
                 message = _decode(event)
             except ValueError as error:
-                for projector in self._projectors:
-                    await self._bury(projector, event, error)
+                for projection in self._projections:
+                    await self._bury(projection, event, error)
             else:
                 by_tenant[message.tenant].append((event, message))
         async with asyncio.TaskGroup() as tasks:
             for tenant_id, received in by_tenant.items():
-                for projector in self._projectors:
-                    tasks.create_task(self._apply_to_tenant(projector, tenant_id, received))
+                database = await self._database_of(tenant_id, messages=len(received))
+                if database is None:
+                    continue
+                databases.add(database)
+                for projector in database.projectors:
+                    tasks.create_task(self._apply_to_projection(database, projector, tenant_id, received))
 
-    async def _flush(self) -> None:
-        async for attempt in _patiently():
-            with attempt:
-                async with self._pool.connection() as connection:
-                    await connection.execute(_queries.flush)
+        return databases
 
-    async def _apply_to_tenant(
-        self, projector: Projector, tenant_id: UUID, received: Sequence[tuple[EventT[bytes], JournalMessage]]
+    async def _flush(self, database: JournalDatabase) -> None:
+        try:
+            async for attempt in self._patiently(database):
+                with attempt:
+                    await database.flush()
+        except psycopg.Error:
+            database.lost.set()
+
+    async def _database_of(self, tenant_id: UUID, *, messages: int) -> JournalDatabase | None:
+        """The tenant's database; None where its messages are passed over (see `ledgerx_streams.catch_up`)."""
+        try:
+            database = await self._databases.find(tenant_id)
+        except LedgerError:
+            _PASSED_OVER.labels("unreachable").inc(messages)
+            return None
+        if database is None:
+            # It was purged, or is in a database that nobody has told of yet.
+            _PASSED_OVER.labels("unknown").inc(messages)
+        return database
+
+    async def _apply_to_projection(
+        self,
+        database: JournalDatabase,
+        projector: Projector,
+        tenant_id: UUID,
+        received: Sequence[tuple[EventT[bytes], JournalMessage]],
     ) -> None:
         try:
-            async for attempt in _patiently():
+            async for attempt in self._patiently(database):
                 with attempt:
-                    async with self._writes:
-                        await projector.apply(tenant_id, [message for _, message in received])
+                    await database.apply(projector, tenant_id, [message for _, message in received])
         except (ValueError, psycopg.Error) as error:
-            if len(received) == 1:
-                await self._bury(projector, received[0][0], error)
+            if _is_transient(error):
+                database.lost.set()
+                _PASSED_OVER.labels("unreachable").inc(len(received))
+            elif len(received) == 1:
+                await self._bury(projector.name, received[0][0], error)
             else:
                 for one in received:
-                    await self._apply_to_tenant(projector, tenant_id, [one])
+                    await self._apply_to_projection(database, projector, tenant_id, [one])
 
-    async def _bury(self, projector: Projector, event: EventT[bytes], error: Exception) -> None:
-        self._poison[projector.name].inc()
+    def _patiently(self, database: JournalDatabase) -> AsyncIterator[stamina.Attempt]:
+        """Attempts, until one works or has no hope."""
+        ends = time.monotonic() + _PATIENCE_S
+
+        def may_work_later(error: Exception) -> bool:
+            # Of several databases one that does not answer holds up no other for longer.
+            is_over = database.lost.is_set() or (not self._databases.alone and time.monotonic() > ends)
+            return _is_transient(error) and not (is_over and isinstance(error, psycopg.Error))
+
+        return stamina.retry_context(on=may_work_later, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S)
+
+    async def _bury(self, projection: str, event: EventT[bytes], error: Exception) -> None:
+        _POISON.labels(projection).inc()
         message = event.message
         where = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
-        _log.error("poison message", projection=projector.name, reason=str(error), **where)
-        headers = explained(message, projector.name, error)
+        _log.error("poison message", projection=projection, reason=str(error), **where)
+        headers = explained(message, projection, error)
         await (await self._dead_letters.send(key=message.key, value=message.value, headers=headers))
 
 
@@ -157,10 +202,6 @@ def _decode(event: EventT[bytes]) -> JournalMessage:
     if message.hash != message.entries[-1].hash:
         raise ValueError("the hash is not that of the last entry")
     return message
-
-
-def _patiently() -> AsyncIterator[stamina.Attempt]:
-    return stamina.retry_context(on=_is_transient, attempts=None, timeout=None, wait_max=_LONGEST_PAUSE_S)
 
 
 def _is_transient(error: Exception) -> bool:

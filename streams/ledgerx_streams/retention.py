@@ -10,22 +10,23 @@ from prometheus_client import Counter, Gauge
 
 from ledgerx.database import Pool, Queries
 
-DEFAULT_SLOT = "ledgerx"
 EVERY_S = 60.0
 
 DROPPED_DAYS = Counter("ledgerx_outbox_dropped_days", "Days of the outbox whose retention ended.")
-OVERDUE_DAYS = Gauge("ledgerx_outbox_overdue_days", "Days by which the oldest day of the outbox is kept too long.")
+OVERDUE_DAYS = Gauge(
+    "ledgerx_outbox_overdue_days", "Days by which the oldest day of the outbox is kept too long.", ["database"]
+)
 KEPT_BY = Gauge(
     "ledgerx_outbox_kept_by",
     "1 for what keeps the oldest day of the outbox beyond its time: slot, projections (none at all), or a projection.",
-    ["keeper"],
+    ["database", "keeper"],
 )
 
 _sql = Queries("ledgerx_streams", "sql/retention.sql")
 _log = structlog.get_logger(__name__)
 
 
-async def tend_outbox(pool: Pool, *, slot: str, days: int) -> None:
+async def tend_outbox(pool: Pool, *, database: str, slot: str, days: int) -> None:
     """Drop the days that ended `days` days ago, once all that is in them has arrived, and measure what stays.
 
     `pool` is of the role of the streams. A database that says for how long it is kept has the last word. What fails is
@@ -43,12 +44,14 @@ async def tend_outbox(pool: Pool, *, slot: str, days: int) -> None:
     except psycopg.Error as error:
         _log.warning("outbox not tended", error=str(error).strip())
     else:
-        _tell(*(found or (None, 0, None, None)))
+        _tell(database, *(found or (None, 0, None, None)))
 
 
-def _tell(day: object, overdue_days: int, keeper: str | None, tenant: object) -> None:
-    KEPT_BY.clear()
-    OVERDUE_DAYS.set(overdue_days)
+def _tell(database: str, day: object, overdue_days: int, keeper: str | None, tenant: object) -> None:
+    KEPT_BY.remove_by_labels({"database": database})
+    OVERDUE_DAYS.labels(database).set(overdue_days)
     if keeper is not None and overdue_days:
-        KEPT_BY.labels(keeper).set(1)
-        _log.warning("outbox kept too long", day=str(day), keeper=keeper, tenant=tenant and str(tenant))
+        KEPT_BY.labels(database, keeper).set(1)
+        _log.warning(
+            "outbox kept too long", database=database, day=str(day), keeper=keeper, tenant=tenant and str(tenant)
+        )

@@ -30,6 +30,8 @@ class ApiProcess:
     def __init__(self, database: Database, directory: Path, **settings: str) -> None:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
+        # Where its health is told.
+        self.health_url = f"http://127.0.0.1:{settings.get('MANAGEMENT_PORT', self.port)}"
         self.exports = directory / f"exports-{self.port}"
         self._keys = directory / f"keys-{self.port}.json"
         self.sealing_keys = directory / f"sealing-keys-{self.port}.json"
@@ -90,7 +92,7 @@ class ApiProcess:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=5) as answer:  # noqa: S310 - our own URL
+            with urllib.request.urlopen(f"{self.health_url}/readyz", timeout=5) as answer:  # noqa: S310 - our own URL
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False

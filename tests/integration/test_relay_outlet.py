@@ -10,14 +10,17 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client import REGISTRY
 
 from ledgerx import database as db
+from ledgerx.databases import ALONE
 from ledgerx.logins import Database
 from ledgerx.settings import Secret
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.supervisor import Supervisor
+from ledgerx_streams.relay.metrics import RelayMetrics
 from ledgerx_streams.relay.outbox_event import OutboxEvent
 from ledgerx_streams.relay.outlet import open_outlet
 from ledgerx_streams.relay.session import Session
 from ledgerx_streams.relay.settings import Settings
+from ledgerx_streams.slots import DEFAULT_SLOT, Source
 from tests.integration.relaying import (
     Connection,
     consume,
@@ -33,7 +36,8 @@ PATIENCE_MS = 1_000
 
 
 def metric(name: str) -> float:
-    return REGISTRY.get_sample_value(f"ledgerx_relay_{name}") or 0
+    labels = {} if name.startswith("kafka") else {"database": ALONE}
+    return REGISTRY.get_sample_value(f"ledgerx_relay_{name}", labels) or 0
 
 
 async def above(name: str, value: float) -> None:
@@ -80,7 +84,8 @@ async def test_a_snapshot_outlasts_a_broker_that_is_away_for_longer_than_a_produ
     tenant = uuid4()
     # More than a batch, and so more than the producer holds.
     await record_entries(superuser, tenant, range(1, 21), payload="x" * 300_000)
-    settings = Settings(database_url=Secret(database.relay_url), kafka=kafka_server.bootstrap)
+    source = Source(database=ALONE, url=Secret(database.relay_url), slot=DEFAULT_SLOT)
+    settings = Settings(kafka=kafka_server.bootstrap)
     snapshots, failures = metric("snapshots_total"), metric("kafka_failures_total")
     states: list[str] = []
     async with (
@@ -88,7 +93,9 @@ async def test_a_snapshot_outlasts_a_broker_that_is_away_for_longer_than_a_produ
         await db.connect(database.relay_url, application_name="test") as connection,
     ):
         with stopped(supervisor[0].pids["kafka"]):
-            running = asyncio.create_task(Session(settings, outlet, connection, states.append).run())
+            running = asyncio.create_task(
+                Session(source, settings, RelayMetrics(ALONE), outlet, connection, states.append).run()
+            )
             await above("kafka_failures_total", failures + 2)
         assert first_deliveries(await delivered(kafka_server, tenant, last=20)) == list(range(1, 21))
         await above("snapshots_total", snapshots)

@@ -15,6 +15,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from ledgerx import database as db
+from ledgerx.databases import ALONE
 from ledgerx.logins import Database
 from ledgerx.partitions import make_partitions
 from ledgerx_streams.retention import tend_outbox
@@ -233,7 +234,7 @@ async def test_tables_of_the_callers_own_do_not_mislead(
 
 
 def metric(name: str, **labels: str) -> float | None:
-    return REGISTRY.get_sample_value(f"ledgerx_outbox_{name}", labels)
+    return REGISTRY.get_sample_value(f"ledgerx_outbox_{name}", {"database": ALONE, **labels})
 
 
 async def test_the_streams_drop_old_days_and_tell_what_keeps_one(
@@ -244,7 +245,7 @@ async def test_the_streams_drop_old_days_and_tell_what_keeps_one(
     async with db.pool(database.streams_url, application_name="test", max_size=1) as pool:
 
         async def tend() -> tuple[list[int], float | None]:
-            await tend_outbox(pool, slot="ledgerx", days=KEEP_DAYS)
+            await tend_outbox(pool, database=ALONE, slot="ledgerx", days=KEEP_DAYS)
             return await past(superuser), metric("overdue_days")
 
         assert await tend() == ([40, 10, 8, 2], 32)
@@ -291,7 +292,7 @@ async def test_an_api_without_partitions_is_not_ready(
     await superuser.execute("REVOKE EXECUTE ON FUNCTION ledgerx.make_outbox_partitions FROM ledgerx_api")
     process = ApiProcess(database, servers_directory)
     starting = asyncio.create_task(asyncio.to_thread(process.start))
-    assert "partitions are not made" in await told_by_readyz(process)
+    assert "databases are not reached" in await told_by_readyz(process)
     assert not starting.done()
     await superuser.execute("GRANT EXECUTE ON FUNCTION ledgerx.make_outbox_partitions TO ledgerx_api")
     await starting

@@ -25,8 +25,8 @@ from ledgerx_api.settings import ApiSettings
 from ledgerx_cli.migrate import MigrateSettings
 from ledgerx_cli.up import Servers
 from ledgerx_operator.settings import OperatorSettings
-from ledgerx_streams.app import Settings as StreamsSettings
 from ledgerx_streams.relay.settings import Settings as RelaySettings
+from ledgerx_streams.settings import Settings as StreamsSettings
 from ledgerx_streams.webhooks.signing import signed_headers
 
 ROOT = Path(__file__).parents[2]

@@ -6,23 +6,22 @@ from litestar import Response, delete, patch, post
 from litestar.handlers import HTTPRouteHandler
 
 from ledgerx.commands import CloseAccount, UpdateAccount
-from ledgerx.database import Pool
-from ledgerx.engine import Engine
 from ledgerx.errors import NotFound, UnknownAccount
 from ledgerx.reading import read_account
 from ledgerx.tenancy import Scope
 from ledgerx_api import schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest, OptionalKey, ask, envelope, version_headers
+from ledgerx_api.asking import OptionalKey, ask, envelope, version_headers
 from ledgerx_api.body import JsonBody
 from ledgerx_api.parameters import AccountCode
 from ledgerx_api.preconditions import IfMatch, etag, versions
+from ledgerx_api.requests import LedgerRequest
 from ledgerx_api.routes.accounts import ACCOUNTS, ONE_ACCOUNT
 
 _WRITES: dict[str, Any] = {"return_dto": None, "tags": ["accounts"], **requires(Scope.LEDGER_WRITE)}
 
 
-def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post(ACCOUNTS, dto=JsonBody[schemas.NewAccount], operation_id="createAccount", **_WRITES)
@@ -31,7 +30,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     ) -> Response[schemas.Account]:
         """Open an account. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
         fields = await envelope(request, "open_account", "", key, key_required=False)
-        outcome = await ask(engine, request, schemas.open_account(data, **fields))
+        outcome = await ask(request, schemas.open_account(data, **fields))
         return Response(schemas.opened_account(outcome.entry), headers=version_headers(outcome))
 
     @patch(ONE_ACCOUNT, dto=JsonBody[schemas.AccountChanges], operation_id="updateAccount", **_WRITES)
@@ -56,11 +55,11 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
 
     async def changed(request: LedgerRequest, command: UpdateAccount | CloseAccount) -> Response[schemas.Account]:
         try:
-            await ask(engine, request, command)
+            await ask(request, command)
         except UnknownAccount as error:
             # In the path it is the resource itself that is missing.
             raise NotFound(error.detail) from None
-        record = await read_account(pool, request.user.tenant_id, command.code, confined_to=None)
+        record = await read_account(request.pool, request.user.tenant_id, command.code, confined_to=None)
         return Response(schemas.account(record), headers=etag(record.account.seq))
 
     return [create_account, update_account, close_account]

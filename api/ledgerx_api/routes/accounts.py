@@ -7,7 +7,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 
-from ledgerx.database import Pool
 from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.reading import (
     NEWEST,
@@ -20,15 +19,15 @@ from ledgerx.search import AccountFilters, find_accounts
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, paging, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.parameters import TEXT, AccountCode, MetadataFilter, Prefix
+from ledgerx_api.requests import LedgerRequest
 
 ACCOUNTS = "/v1/accounts"
 ONE_ACCOUNT = ACCOUNTS + "/{code:str}"
 
 
-def routes(pool: Pool) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(
@@ -59,7 +58,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         filters, after = here.position
         user = request.user
         found = await find_accounts(
-            pool, user.tenant_id, filters, confined_to=user.confined_to, after=after, limit=here.limit
+            request.pool, user.tenant_id, filters, confined_to=user.confined_to, after=after, limit=here.limit
         )
         return conditional.answer(request, paging.filtered_page(here, found.items, schemas.account, found.following))
 
@@ -72,7 +71,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
     async def get_account(request: LedgerRequest, code: AccountCode) -> ASGIResponse:
         """Get an account. Its `ETag` is its version."""
         user = request.user
-        found = schemas.account(await read_account(pool, user.tenant_id, code, confined_to=user.confined_to))
+        found = schemas.account(await read_account(request.pool, user.tenant_id, code, confined_to=user.confined_to))
         return conditional.answer(request, found, version=found.version)
 
     @get(
@@ -92,8 +91,10 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         path = f"{ACCOUNTS}/{code}/postings"
         here = paging.start(path, cursor, limit, first=NEWEST, position=tuple[int, int])
         confined_to = request.user.confined_to
-        account: AccountRecord = await read_account(pool, tenant_id, code, confined_to=confined_to)
-        found = await read_postings(pool, tenant_id, account.account, before=here.position, limit=here.limit + 1)
+        account: AccountRecord = await read_account(request.pool, tenant_id, code, confined_to=confined_to)
+        found = await read_postings(
+            request.pool, tenant_id, account.account, before=here.position, limit=here.limit + 1
+        )
         scale = account.account.scale
         return paging.page(
             here, found, lambda line: schemas.account_posting(line, scale), lambda last: (last.seq, last.line)

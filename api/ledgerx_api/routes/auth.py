@@ -11,12 +11,11 @@ from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Body
 
-from ledgerx.database import Pool
 from ledgerx.errors import InvalidClient, InvalidScope, UnsupportedGrantType
 from ledgerx.keys import Keyset
-from ledgerx.tenancy import Scope, authenticate_client
+from ledgerx.tenancy import Scope, authenticate_client, tenant_of_client
 from ledgerx_api.access import OPEN_TO_ALL
-from ledgerx_api.tenants import Tenants
+from ledgerx_api.databases import Databases
 from ledgerx_api.tokens import Principal, Tokens
 
 
@@ -38,7 +37,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
 
 
-def routes(pool: Pool, tokens: Tokens, keyset: Keyset, tenants: Tenants) -> list[HTTPRouteHandler]:
+def routes(databases: Databases, tokens: Tokens, keyset: Keyset) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post("/v1/auth/token", status_code=200, tags=["auth"], operation_id="createToken", **OPEN_TO_ALL)
@@ -50,9 +49,10 @@ def routes(pool: Pool, tokens: Tokens, keyset: Keyset, tenants: Tenants) -> list
         if data.grant_type != "client_credentials":
             raise UnsupportedGrantType(f'"{data.grant_type[:64]}" is not client_credentials')
         client_id, client_secret = _basic(request.headers.get("authorization")) or (data.client_id, data.client_secret)
-        async with pool.connection() as connection:
+        database = await databases.find(tenant_of_client(client_id))
+        async with database.pool.connection() as connection:
             tenant_id, granted = await authenticate_client(connection, client_id, client_secret)
-        tenants.check(tenant_id)
+        database.tenants.check(tenant_id)
         wanted = frozenset(data.scope.split()) or granted
         if not wanted <= granted:
             raise InvalidScope(f"this client may ask for: {' '.join(sorted(granted))}")

@@ -8,17 +8,16 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx.balances import read_balance, read_balance_at, read_totals
-from ledgerx.database import Pool
 from ledgerx.errors import InvalidField, NotFound
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api import schemas_reading as schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.parameters import AccountCode, OneAccount, Prefix, code_ranges, utc
+from ledgerx_api.requests import LedgerRequest
 
 
-def routes(pool: Pool) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(
@@ -41,9 +40,9 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         tenant_id, confined_to = request.user.tenant_id, request.user.confined_to
         as_of, effective_at = utc(as_of, "as_of"), utc(effective_at, "effective_at")
         if as_of is None and effective_at is None:
-            return schemas.account_balance(await read_balance(pool, tenant_id, code, confined_to=confined_to))
+            return schemas.account_balance(await read_balance(request.pool, tenant_id, code, confined_to=confined_to))
         found = await read_balance_at(
-            pool, tenant_id, code, confined_to=confined_to, as_of=as_of, effective_at=effective_at
+            request.pool, tenant_id, code, confined_to=confined_to, as_of=as_of, effective_at=effective_at
         )
         return schemas.account_balance(found, as_of=as_of, effective_at=effective_at)
 
@@ -63,7 +62,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         ranges = code_ranges(account, prefix)
         if ranges is None:
             raise InvalidField("send account or prefix; /v1/trial-balance is for the whole ledger")
-        found = await read_totals(pool, request.user.tenant_id, ranges, confined_to=request.user.confined_to)
+        found = await read_totals(request.pool, request.user.tenant_id, ranges, confined_to=request.user.confined_to)
         if account is not None and not found.totals:
             raise NotFound(f'there is no account "{account}"')
         return schemas.aggregate_balance(found)
@@ -71,6 +70,6 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
     @get("/v1/trial-balance", tags=["balances"], operation_id="getTrialBalance", **requires(Scope.LEDGER_READ))
     async def get_trial_balance(request: LedgerRequest) -> schemas.TrialBalance:
         """Get the posted balances of the whole ledger by asset and type: debits and credits are equal."""
-        return schemas.trial_balance(await read_totals(pool, request.user.tenant_id, confined_to=None))
+        return schemas.trial_balance(await read_totals(request.pool, request.user.tenant_id, confined_to=None))
 
     return [get_balance, get_aggregate_balance, get_trial_balance]

@@ -11,17 +11,18 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Stream
 
 from ledgerx.commands import AnyCommand
-from ledgerx.engine import MAX_BATCH, Engine
+from ledgerx.engine import MAX_BATCH
 from ledgerx.errors import BatchRefused, LedgerError
 from ledgerx.outcomes import Outcome, Refused, Replayed
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api import idempotency, movements, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import DryRun, LedgerRequest, RequiredKey, caller, kept_key
+from ledgerx_api.asking import DryRun, RequiredKey, caller, kept_key
 from ledgerx_api.batch import MAX_BODY_BYTES, NDJSON, Batch, BatchBody
 from ledgerx_api.problems import problem_of
 from ledgerx_api.rate_limits import RateLimiter
+from ledgerx_api.requests import LedgerRequest
 from ledgerx_api.tokens import Principal
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class BatchAnswer(msgspec.Struct, frozen=True):
     summary: BatchSummary
 
 
-def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
+def routes(limiter: RateLimiter) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post(
@@ -81,12 +82,12 @@ def routes(engine: Engine, limiter: RateLimiter) -> list[HTTPRouteHandler]:
         await limiter.charge(request, len(data.items))
         commands = await _commands(request, data, key, key_required=not dry_run)
         if data.lines:
-            return Stream(_results_by_line(engine, request, commands, dry_run=dry_run), media_type=NDJSON)
+            return Stream(_results_by_line(request, commands, dry_run=dry_run), media_type=NDJSON)
         given = [command for command in commands if not isinstance(command, LedgerError)]
         if data.atomic and len(given) < len(commands):
             number, error = next((n, one) for n, one in enumerate(commands) if isinstance(one, LedgerError))
             raise BatchRefused.of(number, error)
-        results = await _results(engine, request, commands, atomic=data.atomic, dry_run=dry_run)
+        results = await _results(request, commands, atomic=data.atomic, dry_run=dry_run)
         return Response(BatchAnswer(results, _summary(results)))
 
     return [create_transactions]
@@ -128,7 +129,6 @@ def _command(
 
 
 async def _results(
-    engine: Engine,
     request: LedgerRequest,
     commands: Sequence[AnyCommand | LedgerError],
     *,
@@ -139,11 +139,11 @@ async def _results(
     given = [command for command in commands if not isinstance(command, LedgerError)]
     outcomes: Sequence[Outcome]
     if dry_run:
-        outcomes = await engine.try_all(tenant_id, given, atomic=atomic)
+        outcomes = await request.engine.try_all(tenant_id, given, atomic=atomic)
     elif atomic:
-        outcomes = await engine.run_atomic(tenant_id, given)
+        outcomes = await request.engine.run_atomic(tenant_id, given)
     else:
-        outcomes = await engine.run_all(tenant_id, given)
+        outcomes = await request.engine.run_all(tenant_id, given)
     decided: Iterator[Outcome] = iter(outcomes)
     return [
         _result(Refused(command) if isinstance(command, LedgerError) else next(decided), dry_run=dry_run)
@@ -152,13 +152,13 @@ async def _results(
 
 
 async def _results_by_line(
-    engine: Engine, request: LedgerRequest, commands: Sequence[AnyCommand | LedgerError], *, dry_run: bool
+    request: LedgerRequest, commands: Sequence[AnyCommand | LedgerError], *, dry_run: bool
 ) -> AsyncIterator[bytes]:
     results: list[BatchResult] = []
     for first in range(0, len(commands), MAX_BATCH):
         chunk = commands[first : first + MAX_BATCH]
         try:
-            found = await _results(engine, request, chunk, dry_run=dry_run)
+            found = await _results(request, chunk, dry_run=dry_run)
         except LedgerError as error:
             found = [_result(Refused(error), dry_run=dry_run)] * len(chunk)
         results += found

@@ -10,18 +10,17 @@ from litestar.response.base import ASGIResponse
 
 from ledgerx.codes import EVERY_CODE, below
 from ledgerx.commands import CreateCategory, DeleteCategory, UpdateCategory
-from ledgerx.database import Pool
-from ledgerx.engine import Engine
 from ledgerx.registries import read_categories, read_category
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, paging
 from ledgerx_api import schemas_registries as schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest, OptionalKey, ask, envelope, version_headers
+from ledgerx_api.asking import OptionalKey, ask, envelope, version_headers
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.parameters import CODE
 from ledgerx_api.preconditions import IfMatch, versions
+from ledgerx_api.requests import LedgerRequest
 
 _CATEGORIES = "/v1/categories"
 _CATEGORY = _CATEGORIES + "/{category_code:str}"
@@ -38,7 +37,7 @@ class _Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prefix: Annotated[str, msgspec.Meta(pattern=CODE)] | None = None
 
 
-def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post(_CATEGORIES, dto=JsonBody[schemas.NewCategory], return_dto=None, operation_id="createCategory", **_WRITES)
@@ -47,7 +46,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     ) -> Response[schemas.Category]:
         """Register a category. An `Idempotency-Key` is welcome, not required: the code is unique anyway."""
         fields = await envelope(request, "create_category", "", key, key_required=False)
-        outcome = await ask(engine, request, CreateCategory(**msgspec.structs.asdict(data), **fields))
+        outcome = await ask(request, CreateCategory(**msgspec.structs.asdict(data), **fields))
         return Response(schemas.category_of(outcome.entry), headers=version_headers(outcome))
 
     @get(
@@ -64,7 +63,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         here = paging.start_filtered(_CATEGORIES, cursor, limit, wanted, first="", position=str)
         wanted, after = here.position
         ranges = EVERY_CODE if wanted.prefix is None else below(wanted.prefix)
-        found = await read_categories(pool, request.user.tenant_id, ranges, after=after, limit=here.limit + 1)
+        found = await read_categories(request.pool, request.user.tenant_id, ranges, after=after, limit=here.limit + 1)
         return conditional.answer(request, paging.page(here, found, schemas.category, lambda last: (wanted, last.code)))
 
     @get(
@@ -75,7 +74,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     )
     async def get_category(request: LedgerRequest, category_code: CategoryCode) -> ASGIResponse:
         """Get a registered category. Its `ETag` is its version."""
-        found = await read_category(pool, request.user.tenant_id, category_code)
+        found = await read_category(request.pool, request.user.tenant_id, category_code)
         return conditional.answer(request, schemas.category(found), version=found.seq)
 
     @patch(_CATEGORY, dto=JsonBody[schemas.CategoryChanges], return_dto=None, operation_id="updateCategory", **_WRITES)
@@ -90,7 +89,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         fields = await envelope(request, "update_category", category_code, key, key_required=False)
         changes = msgspec.structs.asdict(data)
         command = UpdateCategory(code=category_code, **changes, if_versions=versions(if_match), **fields)
-        outcome = await ask(engine, request, command)
+        outcome = await ask(request, command)
         return Response(schemas.category_of(outcome.entry), headers=version_headers(outcome))
 
     @delete(_CATEGORY, operation_id="deleteCategory", **_WRITES)
@@ -99,6 +98,6 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     ) -> None:
         """Take a category away. What was recorded with it keeps it; strict categories do not know it any more."""
         fields = await envelope(request, "delete_category", category_code, key, key_required=False)
-        await ask(engine, request, DeleteCategory(code=category_code, if_versions=versions(if_match), **fields))
+        await ask(request, DeleteCategory(code=category_code, if_versions=versions(if_match), **fields))
 
     return [create_category, list_categories, get_category, update_category, delete_category]

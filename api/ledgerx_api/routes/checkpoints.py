@@ -15,14 +15,13 @@ from ledgerx.checkpoints import (
     prove_inclusion,
     read_checkpoints,
 )
-from ledgerx.database import Pool
 from ledgerx.errors import NotFound
 from ledgerx.tenancy import Scope
 from ledgerx_api import paging
 from ledgerx_api import schemas_checkpoints as schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit, Page
+from ledgerx_api.requests import LedgerRequest
 from ledgerx_api.routes.transactions import TransactionId
 
 _PATH = "/v1/checkpoints"
@@ -36,7 +35,7 @@ _LIST = ResponseSpec(
 )
 
 
-def routes(pool: Pool) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(_PATH, tags=["integrity"], operation_id="listCheckpoints", **requires(Scope.LEDGER_READ, {200: _LIST}))
@@ -47,11 +46,11 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         here = paging.start(_PATH, cursor, limit, first=_BEYOND_ALL, position=int)
         tenant_id = request.user.tenant_id
         if request.accept.best_match([_JSON, _TEXT]) == _TEXT:
-            latest = await read_checkpoints(pool, tenant_id, before=_BEYOND_ALL, limit=1)
+            latest = await read_checkpoints(request.pool, tenant_id, before=_BEYOND_ALL, limit=1)
             if not latest:
                 raise NotFound("there is no checkpoint yet")
             return Response(latest[0].note.encode(), media_type=_TEXT, headers=_VARY)
-        found = await read_checkpoints(pool, tenant_id, before=here.position, limit=here.limit + 1)
+        found = await read_checkpoints(request.pool, tenant_id, before=here.position, limit=here.limit + 1)
         page = paging.page(here, found, schemas.checkpoint, lambda one: one.size)
         return Response(msgspec.json.encode(page), media_type=_JSON, headers=_VARY)
 
@@ -67,7 +66,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         newer: Annotated[int, Parameter(query="to", ge=1, le=_BEYOND_ALL, description="The size of the newer one.")],
     ) -> ConsistencyProof:
         """Prove that the journal of one checkpoint begins with that of an earlier one: `ledgerx verify-proof`."""
-        return await prove_consistency(pool, request.user.tenant_id, older=older, newer=newer)
+        return await prove_consistency(request.pool, request.user.tenant_id, older=older, newer=newer)
 
     @get(
         "/v1/transactions/{transaction_id:int}/proof",
@@ -84,6 +83,6 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         ] = None,
     ) -> InclusionProof:
         """Prove that a transaction is in the journal of a checkpoint: `ledgerx verify-proof` verifies it offline."""
-        return await prove_inclusion(pool, request.user.tenant_id, transaction_id, size=checkpoint)
+        return await prove_inclusion(request.pool, request.user.tenant_id, transaction_id, size=checkpoint)
 
     return [list_checkpoints, prove_checkpoints, prove_transaction]

@@ -1,10 +1,10 @@
 """Exports of a tenant's data, and their files."""
 
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from litestar import Request, Response, delete, get, post
+from litestar import Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, Parameter
@@ -12,7 +12,6 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from msgspec import UNSET, UnsetType
 
-from ledgerx.database import Pool
 from ledgerx.download_links import LINK_CHARACTERS, Download
 from ledgerx.errors import ExportExpired
 from ledgerx.exports import NEWEST, Status, end_export, read_export, read_exports, record_download, request_export
@@ -21,17 +20,16 @@ from ledgerx_api import paging, tracing
 from ledgerx_api import schemas_exports as schemas
 from ledgerx_api.access import OPEN_TO_ALL, requires
 from ledgerx_api.body import JsonBody
+from ledgerx_api.databases import Databases
 from ledgerx_api.downloads import DOWNLOADS, Downloads
 from ledgerx_api.origin import AddressOf, author
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.problems import PROBLEMS
-from ledgerx_api.tenants import Tenants
-from ledgerx_api.tokens import Principal
+from ledgerx_api.requests import LedgerRequest
 
 _EXPORTS = "/v1/exports"
 _EXPORT = _EXPORTS + "/{export_id:uuid}"
 ExportId = Annotated[UUID, Parameter(description="The export's id.")]
-ExportRequest = Request[Principal, Any, Any]
 _QUEUED = {202: ResponseSpec(schemas.Export, generate_examples=False, description="Queued: look at it again.")}
 _REDIRECT = {307: ResponseSpec(None, generate_examples=False, description="`Location` is a link to the file.")}
 _FILE = {
@@ -41,7 +39,7 @@ _FILE = {
 
 
 def routes(
-    pool: Pool, downloads: Downloads, tenants: Tenants, *, max_bytes: int, address_of: AddressOf
+    downloads: Downloads, databases: Databases, *, max_bytes: int, address_of: AddressOf
 ) -> list[HTTPRouteHandler]:
     """The handlers of this module. `max_bytes` is what the files of a tenant may take."""
 
@@ -54,14 +52,14 @@ def routes(
         operation_id="createExport",
         **requires(Scope.EXPORTS_WRITE, _QUEUED),
     )
-    async def create_export(request: ExportRequest, data: schemas.NewExport) -> Response[schemas.Export]:
+    async def create_export(request: LedgerRequest, data: schemas.NewExport) -> Response[schemas.Export]:
         """Ask for a file of transactions, postings or balances, true at one entry of the journal: the present head.
 
         It is written in the background. Everything recorded before this request is in it, and nothing later.
         """
         wanted = schemas.wanted(data)
         downloads.files  # noqa: B018 - raises where there is no place for files
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             made = await request_export(
                 connection,
                 request.user.tenant_id,
@@ -74,19 +72,19 @@ def routes(
 
     @get(_EXPORTS, tags=["exports"], operation_id="listExports", **requires(Scope.EXPORTS_WRITE))
     async def list_exports(
-        request: ExportRequest, limit: Limit = None, cursor: CursorParameter = None
+        request: LedgerRequest, limit: Limit = None, cursor: CursorParameter = None
     ) -> Page[schemas.Export]:
         """List exports, newest first."""
         here = paging.start(_EXPORTS, cursor, limit, first=NEWEST, position=UUID)
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             found = await read_exports(connection, request.user.tenant_id, before=here.position, limit=here.limit + 1)
         return paging.page(here, found, schemas.export, lambda last: last.id)
 
     @get(_EXPORT, tags=["exports"], operation_id="getExport", **requires(Scope.EXPORTS_WRITE))
-    async def get_export(request: ExportRequest, export_id: ExportId) -> Response[schemas.Export]:
+    async def get_export(request: LedgerRequest, export_id: ExportId) -> Response[schemas.Export]:
         """Get an export with its progress, and a link to its file once it is done."""
         download = Download(request.user.tenant_id, export_id)
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             found = await read_export(connection, download.tenant_id, export_id)
         link: schemas.ExportDownload | UnsetType = UNSET
         if found.status is Status.DONE:
@@ -96,9 +94,9 @@ def routes(
         return Response(schemas.export(found, link), headers={"Cache-Control": "no-store"})
 
     @delete(_EXPORT, tags=["exports"], operation_id="deleteExport", **requires(Scope.EXPORTS_WRITE))
-    async def delete_export(request: ExportRequest, export_id: ExportId) -> None:
+    async def delete_export(request: LedgerRequest, export_id: ExportId) -> None:
         """Cancel an export that is not done, or give up the file of one that is: its links end at once."""
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             await end_export(connection, request.user.tenant_id, export_id, author(request, address_of))
 
     @get(
@@ -108,11 +106,11 @@ def routes(
         status_code=307,
         **requires(Scope.EXPORTS_WRITE, _REDIRECT),
     )
-    async def download_export(request: ExportRequest, export_id: ExportId) -> ASGIResponse:
+    async def download_export(request: LedgerRequest, export_id: ExportId) -> ASGIResponse:
         """Be sent to the file of an export, by a link that is good for a while and needs no token."""
         by = author(request, address_of)
         download = Download(request.user.tenant_id, export_id)
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             link = await downloads.link(download, await read_export(connection, download.tenant_id, export_id))
             await record_download(connection, download.tenant_id, export_id, by)
         return ASGIResponse(status_code=307, headers={"Location": link.url, "Cache-Control": "no-store"})
@@ -132,8 +130,9 @@ def routes(
     ) -> ASGIStreamingResponse:
         """Get the file that a link opens, whole or a range of it. The link is the permission."""
         download = downloads.open(link)
-        tenants.check(download.tenant_id)
-        async with pool.connection() as connection:
+        database = await databases.find(download.tenant_id)
+        database.tenants.check(download.tenant_id)
+        async with database.pool.connection() as connection:
             found = await read_export(connection, download.tenant_id, download.export_id)
         return await downloads.answer(found, range_, if_range)
 

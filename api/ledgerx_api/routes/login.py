@@ -6,17 +6,17 @@ from litestar import Request, Response, post
 from litestar.handlers import HTTPRouteHandler
 
 from ledgerx import sessions
-from ledgerx.database import Pool
 from ledgerx.emails import parse_email
 from ledgerx.errors import InvalidField
+from ledgerx.handles import Use, parse_handle
 from ledgerx.passwords import Passwords
 from ledgerx.roles import SCOPES
 from ledgerx.sessions import Session
 from ledgerx_api import schemas_people as schemas
 from ledgerx_api.access import OPEN_TO_ALL
 from ledgerx_api.body import JsonBody
+from ledgerx_api.databases import Databases, TenantDatabase
 from ledgerx_api.origin import AddressOf
-from ledgerx_api.tenants import Tenants
 from ledgerx_api.tokens import Principal, Tokens
 
 _AUTH = "/v1/auth"
@@ -24,10 +24,9 @@ _OPEN: dict[str, Any] = {"return_dto": None, "tags": ["auth"], **OPEN_TO_ALL}
 
 
 def routes(
-    pool: Pool,
+    databases: Databases,
     tokens: Tokens,
     passwords: Passwords,
-    tenants: Tenants,
     *,
     default_tenant: str | None,
     refresh_token_ttl_s: int,
@@ -41,8 +40,11 @@ def routes(
             raise InvalidField("name the tenant")
         return tenant
 
-    def answer(session: Session) -> Response[schemas.Tokens]:
-        tenants.check(session.tenant_id)
+    async def of_token(use: Use, token: str) -> TenantDatabase:
+        return await databases.find(parse_handle(use, token).tenant_id)
+
+    def answer(database: TenantDatabase, session: Session) -> Response[schemas.Tokens]:
+        database.tenants.check(session.tenant_id)
         scopes, user = SCOPES[session.user.role], session.user
         return Response(
             schemas.Tokens(
@@ -67,16 +69,18 @@ def routes(
 
         From the fifth attempt in a row that fails, each locks the next one out for twice as long, up to 15 minutes.
         """
+        tenant = tenant_of(data)
+        database = await databases.find(tenant)
         session = await sessions.log_in(
-            pool,
+            database.pool,
             passwords,
-            tenant=tenant_of(data),
+            tenant=tenant,
             email=parse_email(data.email),
             password=data.password,
             address=address_of(request.scope),
             ttl_s=refresh_token_ttl_s,
         )
-        return answer(session)
+        return answer(database, session)
 
     @post(
         f"{_AUTH}/refresh",
@@ -87,7 +91,9 @@ def routes(
     )
     async def refresh(request: Request[Any, Any, Any], data: schemas.RefreshToken) -> Response[schemas.Tokens]:
         """Get the next tokens for a refresh token, which is good once: bringing a used one ends the log-in."""
-        return answer(await sessions.refresh(pool, data.refresh_token, address=address_of(request.scope)))
+        database = await of_token(Use.REFRESH, data.refresh_token)
+        session = await sessions.refresh(database.pool, data.refresh_token, address=address_of(request.scope))
+        return answer(database, session)
 
     @post(
         f"{_AUTH}/logout",
@@ -98,7 +104,8 @@ def routes(
     )
     async def log_out(request: Request[Any, Any, Any], data: schemas.RefreshToken) -> None:
         """End the log-in that a refresh token belongs to; access tokens live out their minutes."""
-        await sessions.log_out(pool, data.refresh_token, address=address_of(request.scope))
+        database = await of_token(Use.REFRESH, data.refresh_token)
+        await sessions.log_out(database.pool, data.refresh_token, address=address_of(request.scope))
 
     @post(
         f"{_AUTH}/register",
@@ -109,10 +116,12 @@ def routes(
     )
     async def register(request: Request[Any, Any, Any], data: schemas.Registration) -> schemas.Registered:
         """Become a member of a tenant that allows it. The answer is the same where the email is taken."""
+        tenant = tenant_of(data)
+        database = await databases.find(tenant)
         await sessions.register(
-            pool,
+            database.pool,
             passwords,
-            tenant=tenant_of(data),
+            tenant=tenant,
             email=parse_email(data.email),
             name=data.name,
             password=data.password,
@@ -129,8 +138,9 @@ def routes(
     )
     async def reset_password(request: Request[Any, Any, Any], data: schemas.PasswordReset) -> None:
         """Set a password with a password token, which is good once. It ends all log-ins of the user."""
+        database = await of_token(Use.PASSWORD, data.token)
         await sessions.reset_password(
-            pool, passwords, data.token, password=data.password, address=address_of(request.scope)
+            database.pool, passwords, data.token, password=data.password, address=address_of(request.scope)
         )
 
     return [log_in, refresh, log_out, register, reset_password]

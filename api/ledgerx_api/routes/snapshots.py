@@ -3,19 +3,18 @@
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
-from ledgerx.database import Pool
 from ledgerx.roles import Role
 from ledgerx.snapshots import NEWEST, read_account_snapshots
 from ledgerx.tenancy import Scope
 from ledgerx_api import paging
 from ledgerx_api import schemas_snapshots as schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.parameters import AccountCode
+from ledgerx_api.requests import LedgerRequest
 
 
-def routes(pool: Pool) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(
@@ -33,7 +32,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         """
         here = paging.start(f"/v1/accounts/{code}/snapshots", cursor, limit, first=NEWEST, position=int)
         found = await read_account_snapshots(
-            pool,
+            request.pool,
             request.user.tenant_id,
             code,
             confined_to=request.user.confined_to,

@@ -10,7 +10,6 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response import Stream
 
-from ledgerx.database import Pool
 from ledgerx.errors import InvalidField
 from ledgerx.roles import Role
 from ledgerx.statements import LINES_AT_ONCE, By, Period, Place, read_statement, stream_lines
@@ -18,9 +17,9 @@ from ledgerx.tenancy import Scope
 from ledgerx_api import paging
 from ledgerx_api import schemas_statements as schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.paging import CursorParameter, Limit
 from ledgerx_api.parameters import AccountCode, utc
+from ledgerx_api.requests import LedgerRequest
 
 _JSON, _CSV = "application/json", "text/csv"
 _VARY = {"Vary": "Accept"}
@@ -29,7 +28,7 @@ _STATEMENT = ResponseSpec(
 )
 
 
-def routes(pool: Pool) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(
@@ -69,10 +68,10 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         page_size = LINES_AT_ONCE if as_csv else here.limit
         confined_to = request.user.confined_to
         found = await read_statement(
-            pool, tenant_id, code, period, confined_to=confined_to, after=place, limit=page_size
+            request.pool, tenant_id, code, period, confined_to=confined_to, after=place, limit=page_size
         )
         if as_csv:
-            rows = schemas.csv_rows(found, stream_lines(pool, tenant_id, found, period))
+            rows = schemas.csv_rows(found, stream_lines(request.pool, tenant_id, found, period))
             disposition = {"Content-Disposition": 'attachment; filename="statement.csv"'}
             return Stream(rows, media_type=f"{_CSV}; charset=utf-8; header=present", headers=_VARY | disposition)
         following = None if found.following is None else paging.after(here, (period, found.following))

@@ -9,15 +9,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from msgspec import UNSET, UnsetType
 
-from ledgerx.database import Pool
 from ledgerx.errors import InvalidField
 from ledgerx.money import from_minor
 from ledgerx.roles import Role
 from ledgerx.summaries import MAX_DAYS, Group, GroupBy, read_summary
 from ledgerx.tenancy import Scope
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest
 from ledgerx_api.parameters import OneAccount, Prefix, code_ranges
+from ledgerx_api.requests import LedgerRequest
 
 
 class SummaryGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +50,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
 
 
-def routes(pool: Pool) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(
@@ -84,7 +83,7 @@ def routes(pool: Pool) -> list[HTTPRouteHandler]:
         """
         groups = _groups(group_by)
         found = await read_summary(
-            pool,
+            request.pool,
             request.user.tenant_id,
             begin=begin,
             end=end,

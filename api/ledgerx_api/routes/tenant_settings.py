@@ -7,23 +7,22 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from ledgerx.commands import ChangeSettings
-from ledgerx.database import Pool
-from ledgerx.engine import Engine
 from ledgerx.registries import read_registry
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional
 from ledgerx_api import schemas_registries as schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import LedgerRequest, OptionalKey, ask, envelope, version_headers
+from ledgerx_api.asking import OptionalKey, ask, envelope, version_headers
 from ledgerx_api.body import JsonBody
 from ledgerx_api.preconditions import IfMatch, versions
+from ledgerx_api.requests import LedgerRequest
 
 _SETTINGS = "/v1/settings"
 _TAGS: dict[str, Any] = {"tags": ["settings"]}
 
 
-def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @get(
@@ -34,7 +33,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     )
     async def get_settings(request: LedgerRequest) -> ASGIResponse:
         """Get the tenant's settings. Their `ETag` is their version, 0 before the first change."""
-        found = await read_registry(pool, request.user.tenant_id)
+        found = await read_registry(request.pool, request.user.tenant_id)
         return conditional.answer(request, schemas.settings(found.settings), version=found.settings_seq)
 
     @patch(
@@ -51,7 +50,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Change the tenant's settings, by an entry of its journal. They bind what is recorded after it."""
         fields = await envelope(request, "change_settings", "", key, key_required=False)
         command = ChangeSettings(strict_categories=data.strict_categories, if_versions=versions(if_match), **fields)
-        outcome = await ask(engine, request, command)
+        outcome = await ask(request, command)
         return Response(schemas.settings_of(outcome.entry), headers=version_headers(outcome))
 
     return [get_settings, change_settings]

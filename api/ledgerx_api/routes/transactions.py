@@ -9,8 +9,6 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 
-from ledgerx.database import Pool
-from ledgerx.engine import Engine
 from ledgerx.journal import Kind
 from ledgerx.reading import NEWEST, read_transaction
 from ledgerx.roles import Role
@@ -18,10 +16,11 @@ from ledgerx.search import TransactionFilters, find_transactions
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, movements, paging, schemas
 from ledgerx_api.access import requires
-from ledgerx_api.asking import DryRun, LedgerRequest, OptionalKey, RequiredKey, answer_transaction, ask, envelope
+from ledgerx_api.asking import DryRun, OptionalKey, RequiredKey, answer_transaction, ask, envelope
 from ledgerx_api.body import JsonBody
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.parameters import TEXT, AmountFilter, MetadataFilter, OneAccount, Prefix, code_ranges, utc
+from ledgerx_api.requests import LedgerRequest
 
 TRANSACTIONS = "/v1/transactions"
 _ONE = TRANSACTIONS + "/{transaction_id:int}"
@@ -37,7 +36,7 @@ _WRITES: dict[str, Any] = {
 }
 
 
-def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
+def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post(TRANSACTIONS, dto=JsonBody[movements.NewTransaction], operation_id="createTransaction", **_WRITES)
@@ -46,7 +45,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     ) -> ASGIResponse:
         """Record a transaction. The same key with the same request answers with the same transaction again."""
         command = movements.transact(data, **await envelope(request, "post", "", key, key_required=not dry_run))
-        return await answer_transaction(engine, request, command, dry_run=dry_run)
+        return await answer_transaction(request, command, dry_run=dry_run)
 
     @post(_ONE + "/capture", dto=JsonBody[movements.PartOf], operation_id="captureTransaction", **_WRITES)
     async def capture_transaction(
@@ -59,7 +58,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Settle a hold: whole, or only `postings` of it; the rest is released."""
         fields = await envelope(request, "capture", str(transaction_id), key, key_required=not dry_run)
         command = movements.capture(transaction_id, data, **fields)
-        return await answer_transaction(engine, request, command, dry_run=dry_run)
+        return await answer_transaction(request, command, dry_run=dry_run)
 
     @post(_ONE + "/release", dto=JsonBody[movements.Movement], operation_id="releaseTransaction", **_WRITES)
     async def release_transaction(
@@ -72,7 +71,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Give up a hold."""
         fields = await envelope(request, "release", str(transaction_id), key, key_required=not dry_run)
         command = movements.release(transaction_id, data, **fields)
-        return await answer_transaction(engine, request, command, dry_run=dry_run)
+        return await answer_transaction(request, command, dry_run=dry_run)
 
     @post(_ONE + "/reverse", dto=JsonBody[movements.PartOf], operation_id="reverseTransaction", **_WRITES)
     async def reverse_transaction(
@@ -85,7 +84,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         """Take back what is left of a post or a capture, or only `postings` of it."""
         fields = await envelope(request, "reverse", str(transaction_id), key, key_required=not dry_run)
         command = movements.reverse(transaction_id, data, **fields)
-        return await answer_transaction(engine, request, command, dry_run=dry_run)
+        return await answer_transaction(request, command, dry_run=dry_run)
 
     @patch(
         _ONE,
@@ -100,8 +99,8 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     ) -> schemas.Transaction:
         """Change category, description or metadata of a transaction, by an entry of its own in the journal."""
         fields = await envelope(request, "amend", str(transaction_id), key, key_required=False)
-        await ask(engine, request, movements.amend(transaction_id, data, **fields))
-        found = await read_transaction(pool, request.user.tenant_id, transaction_id, confined_to=None)
+        await ask(request, movements.amend(transaction_id, data, **fields))
+        found = await read_transaction(request.pool, request.user.tenant_id, transaction_id, confined_to=None)
         return schemas.linked_transaction(found)
 
     @get(
@@ -150,7 +149,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
         filters, before = here.position
         user = request.user
         found = await find_transactions(
-            pool, user.tenant_id, filters, confined_to=user.confined_to, before=before, limit=here.limit
+            request.pool, user.tenant_id, filters, confined_to=user.confined_to, before=before, limit=here.limit
         )
         shown = paging.filtered_page(here, found.items, schemas.transaction, found.following)
         return conditional.answer(request, shown)
@@ -166,7 +165,7 @@ def routes(pool: Pool, engine: Engine) -> list[HTTPRouteHandler]:
     async def get_transaction(request: LedgerRequest, transaction_id: TransactionId) -> ASGIResponse:
         """Get a transaction with what became of it."""
         user = request.user
-        found = await read_transaction(pool, user.tenant_id, transaction_id, confined_to=user.confined_to)
+        found = await read_transaction(request.pool, user.tenant_id, transaction_id, confined_to=user.confined_to)
         return conditional.answer(request, schemas.linked_transaction(found))
 
     return [

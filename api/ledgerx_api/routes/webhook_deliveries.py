@@ -1,15 +1,14 @@
 """What is sent to webhooks of a tenant out of turn, and the attempts to send."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Request, get, post
+from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx import webhook_deliveries
-from ledgerx.database import Pool
 from ledgerx.errors import InvalidField
 from ledgerx.tenancy import Scope
 from ledgerx.webhook_deliveries import Outcome
@@ -19,8 +18,8 @@ from ledgerx_api.access import requires
 from ledgerx_api.body import JsonBody
 from ledgerx_api.origin import AddressOf, author
 from ledgerx_api.paging import CursorParameter, Limit, Page
+from ledgerx_api.requests import LedgerRequest
 from ledgerx_api.routes.webhooks import TAGS, WEBHOOK, WEBHOOKS, WebhookId
-from ledgerx_api.tokens import Principal
 
 
 class _Wanted(msgspec.Struct, frozen=True):
@@ -29,13 +28,13 @@ class _Wanted(msgspec.Struct, frozen=True):
     outcome: Outcome | None = None
 
 
-def routes(pool: Pool, *, address_of: AddressOf) -> list[HTTPRouteHandler]:
+def routes(*, address_of: AddressOf) -> list[HTTPRouteHandler]:
     """The handlers of this module."""
 
     @post(WEBHOOK + "/ping", status_code=202, tags=TAGS, operation_id="pingWebhook", **requires(Scope.WEBHOOKS_WRITE))
-    async def ping_webhook(request: Request[Principal, Any, Any], webhook_id: WebhookId) -> schemas.Webhook:
+    async def ping_webhook(request: LedgerRequest, webhook_id: WebhookId) -> schemas.Webhook:
         """Have an event sent that stands for nothing, once; the deliveries tell what became of it."""
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             return schemas.webhook(await webhook_deliveries.ping(connection, request.user.tenant_id, webhook_id))
 
     @post(
@@ -47,15 +46,13 @@ def routes(pool: Pool, *, address_of: AddressOf) -> list[HTTPRouteHandler]:
         operation_id="redeliverWebhook",
         **requires(Scope.WEBHOOKS_WRITE),
     )
-    async def redeliver(
-        request: Request[Principal, Any, Any], webhook_id: WebhookId, data: schemas.Redelivery
-    ) -> schemas.Webhook:
+    async def redeliver(request: LedgerRequest, webhook_id: WebhookId, data: schemas.Redelivery) -> schemas.Webhook:
         """Have one event sent once more, in one attempt, or all since an entry, in order and until they are taken.
 
         `from_sequence` is where the webhook goes on: it may also be one that it has not come to, to pass over others.
         """
         tenant_id, who = request.user.tenant_id, author(request, address_of)
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             if data.sequence is not None and data.from_sequence is None:
                 endpoint = await webhook_deliveries.redeliver_one(
                     connection, tenant_id, webhook_id, data.sequence, author=who
@@ -70,7 +67,7 @@ def routes(pool: Pool, *, address_of: AddressOf) -> list[HTTPRouteHandler]:
 
     @get(WEBHOOK + "/deliveries", tags=TAGS, operation_id="listDeliveries", **requires(Scope.WEBHOOKS_WRITE))
     async def list_deliveries(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         webhook_id: WebhookId,
         outcome: Annotated[Outcome | None, Parameter(description="Attempts that ended so only.")] = None,
         limit: Limit = None,
@@ -82,7 +79,7 @@ def routes(pool: Pool, *, address_of: AddressOf) -> list[HTTPRouteHandler]:
             path, cursor, limit, _Wanted(outcome), first=webhook_deliveries.NEWEST, position=UUID
         )
         filters, position = here.position
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             found = await webhook_deliveries.read_deliveries(
                 connection,
                 request.user.tenant_id,

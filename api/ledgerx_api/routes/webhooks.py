@@ -1,14 +1,13 @@
 """Webhook endpoints of a tenant."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from litestar import Request, Response, delete, get, patch, post
+from litestar import Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx import webhooks
-from ledgerx.database import Pool
 from ledgerx.errors import Unavailable
 from ledgerx.outbound import Network
 from ledgerx.sealing import SealingKeys
@@ -21,7 +20,7 @@ from ledgerx_api.body import JsonBody
 from ledgerx_api.origin import AddressOf, author
 from ledgerx_api.paging import CursorParameter, Limit, Page
 from ledgerx_api.preconditions import IfMatch, etag, versions
-from ledgerx_api.tokens import Principal
+from ledgerx_api.requests import LedgerRequest
 
 WebhookId = Annotated[UUID, Parameter(description="The webhook's id.")]
 WEBHOOKS = "/v1/webhooks"
@@ -30,9 +29,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 TAGS = ["webhooks"]
 
 
-def routes(
-    pool: Pool, keys: SealingKeys | None, networks: tuple[Network, ...], *, address_of: AddressOf
-) -> list[HTTPRouteHandler]:
+def routes(keys: SealingKeys | None, networks: tuple[Network, ...], *, address_of: AddressOf) -> list[HTTPRouteHandler]:
     """The handlers of this module. `networks` are those that webhooks may be in besides the public internet."""
 
     @post(
@@ -43,13 +40,11 @@ def routes(
         operation_id="createWebhook",
         **requires(Scope.WEBHOOKS_WRITE),
     )
-    async def create_webhook(
-        request: Request[Principal, Any, Any], data: schemas.NewWebhook
-    ) -> Response[schemas.WebhookWithSecret]:
+    async def create_webhook(request: LedgerRequest, data: schemas.NewWebhook) -> Response[schemas.WebhookWithSecret]:
         """Have events sent to a URL. The secret that signs them is shown this once."""
         webhooks.check_url(data.url, networks)
         target = Target(url=data.url, description=data.description, event_types=schemas.event_types(data.event_types))
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             endpoint, secret = await webhooks.create_endpoint(
                 connection,
                 request.user.tenant_id,
@@ -63,20 +58,20 @@ def routes(
 
     @get(WEBHOOKS, tags=TAGS, operation_id="listWebhooks", **requires(Scope.WEBHOOKS_WRITE))
     async def list_webhooks(
-        request: Request[Principal, Any, Any], limit: Limit = None, cursor: CursorParameter = None
+        request: LedgerRequest, limit: Limit = None, cursor: CursorParameter = None
     ) -> Page[schemas.Webhook]:
         """List webhooks in the order in which they were made."""
         here = paging.start(WEBHOOKS, cursor, limit, first=webhooks.FIRST, position=UUID)
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             found = await webhooks.read_endpoints(
                 connection, request.user.tenant_id, after=here.position, limit=here.limit + 1
             )
         return paging.page(here, found, schemas.webhook, lambda last: last.id)
 
     @get(WEBHOOK, tags=TAGS, operation_id="getWebhook", **requires(Scope.WEBHOOKS_WRITE))
-    async def get_webhook(request: Request[Principal, Any, Any], webhook_id: WebhookId) -> Response[schemas.Webhook]:
+    async def get_webhook(request: LedgerRequest, webhook_id: WebhookId) -> Response[schemas.Webhook]:
         """Get a webhook, and how far it is."""
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             endpoint = await webhooks.read_endpoint(connection, request.user.tenant_id, webhook_id)
         return Response(schemas.webhook(endpoint), headers=etag(endpoint.version))
 
@@ -89,7 +84,7 @@ def routes(
         **requires(Scope.WEBHOOKS_WRITE),
     )
     async def change_webhook(
-        request: Request[Principal, Any, Any],
+        request: LedgerRequest,
         webhook_id: WebhookId,
         data: schemas.WebhookChanges,
         if_match: IfMatch = None,
@@ -97,7 +92,7 @@ def routes(
         """Change a webhook, or disable or enable it. It goes on where it stands."""
         if isinstance(data.url, str):
             webhooks.check_url(data.url, networks)
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             endpoint = await webhooks.change_endpoint(
                 connection,
                 request.user.tenant_id,
@@ -109,11 +104,9 @@ def routes(
         return Response(schemas.webhook(endpoint), headers=etag(endpoint.version))
 
     @delete(WEBHOOK, tags=TAGS, operation_id="deleteWebhook", **requires(Scope.WEBHOOKS_WRITE))
-    async def delete_webhook(
-        request: Request[Principal, Any, Any], webhook_id: WebhookId, if_match: IfMatch = None
-    ) -> None:
+    async def delete_webhook(request: LedgerRequest, webhook_id: WebhookId, if_match: IfMatch = None) -> None:
         """Remove a webhook. What is under way to it may still arrive."""
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             await webhooks.delete_endpoint(
                 connection,
                 request.user.tenant_id,
@@ -132,10 +125,10 @@ def routes(
         **requires(Scope.WEBHOOKS_WRITE),
     )
     async def rotate_secret(
-        request: Request[Principal, Any, Any], webhook_id: WebhookId, data: schemas.SecretRotation
+        request: LedgerRequest, webhook_id: WebhookId, data: schemas.SecretRotation
     ) -> Response[schemas.WebhookWithSecret]:
         """Give a webhook a new secret, which is shown this once; the one before signs as well for a while."""
-        async with pool.connection() as connection:
+        async with request.pool.connection() as connection:
             endpoint, secret = await webhooks.rotate_secret(
                 connection,
                 request.user.tenant_id,

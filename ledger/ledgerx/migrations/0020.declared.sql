@@ -1,6 +1,6 @@
 -- What is declared from outside beside the tenant: webhooks, exports to named places, the outbox's retention; and more
 -- to see of a tenant's use.
--- depends: 0018.tenant_states
+-- depends: 0019.databases
 
 SET ROLE ledgerx_owner;
 

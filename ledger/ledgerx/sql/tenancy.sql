@@ -23,6 +23,10 @@ SELECT tenant_id, name, created_at FROM ledgerx.tenants WHERE state <> 'purged' 
 -- A tenant's id by its name, for who has no token yet.
 SELECT ledgerx.tenant_named(%(name)s);
 
+-- name: tenants_named
+-- Those of some names that tenants have.
+SELECT n.name FROM unnest(%(names)s::text []) AS n (name) WHERE ledgerx.tenant_named(n.name) IS NOT NULL;
+
 -- name: allow_registration
 -- Lets people register themselves, or no more.
 UPDATE ledgerx.tenants SET allow_registration = %(allowed)s WHERE tenant_id = %(tenant_id)s;

@@ -1,57 +1,47 @@
-"""The exports of a worker of the streams: an agent that hears of them, and what writes them."""
+"""The exports of a database that a worker of the streams writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import faust
-from faust.types import StreamT
-
 from ledgerx import database
-from ledgerx.export_files import ExportFiles
-from ledgerx.exports import TOPIC_EXPORTS
+from ledgerx.export_files import ExportFiles, destinations
 from ledgerx.settings import Secret
 from ledgerx_streams.exports.worker import ExportWorker
-from ledgerx_streams.faust_app import raw_topic
+from ledgerx_streams.settings import Settings
 
 
 @asynccontextmanager
-async def writing_exports(
-    app: faust.App,
-    database_url: Secret,
-    storage_url: str | None,
-    destination_urls: Mapping[str, str],
-    *,
-    at_once: int,
-    keep_days: int,
-    max_bytes: int,
-) -> AsyncIterator[None]:
-    """Have `app` hear of exports, and write them meanwhile where there is a storage for them.
+async def writing_exports(database_url: Secret, settings: Settings) -> AsyncIterator[Callable[[], None] | None]:
+    """Write exports meanwhile, where there is a storage for them; yields how to tell of news.
 
     Raises `ConfigurationError` for a URL of a storage that is none.
     """
-    # All workers of the group read the same topics: one without a storage leaves what it hears to the clocks of others.
-    worker: ExportWorker | None = None
-
-    async def hear(stream: StreamT[bytes]) -> None:
-        async for _ in stream:
-            if worker is not None:
-                worker.wake()
-
-    app.agent(raw_topic(app, TOPIC_EXPORTS), name="exports")(hear)
-    if storage_url is None:
-        yield
+    if settings.exports_url is None:
+        yield None
         return
+    at_once = settings.exports_at_once
     # Durable: what was said to be done must not come back.
     pool = database.pool(database_url.reveal(), application_name="ledgerx-exports", max_size=2 * at_once + 1)
-    files: dict[str | None, ExportFiles] = {None: ExportFiles(storage_url)}
-    for name, url in destination_urls.items():
-        files[name] = ExportFiles(url, "LEDGERX_EXPORTS_DESTINATIONS")
     async with pool:
-        worker = ExportWorker(pool, files, at_once=at_once, keep_days=keep_days, max_bytes=max_bytes)
+        worker = ExportWorker(
+            pool,
+            _storages(settings.exports_url, settings),
+            at_once=at_once,
+            keep_days=settings.exports_keep_days,
+            max_bytes=settings.exports_max_bytes,
+        )
         working = asyncio.create_task(worker.run())
         try:
-            yield
+            yield worker.wake
         finally:
             working.cancel()
             await asyncio.wait({working})
+
+
+def _storages(url: str, settings: Settings) -> dict[str | None, ExportFiles]:
+    """The storages of the destinations by name, and that of all other exports."""
+    storages: dict[str | None, ExportFiles] = {None: ExportFiles(url)}
+    for name, destination_url in destinations(settings.exports_destinations).items():
+        storages[name] = ExportFiles(destination_url, "LEDGERX_EXPORTS_DESTINATIONS")
+    return storages

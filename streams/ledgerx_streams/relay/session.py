@@ -12,6 +12,7 @@ import structlog
 from ledgerx.database import Connection, Queries
 from ledgerx.partitions import keep_partitions_ahead, make_partitions
 from ledgerx_streams.relay import metrics
+from ledgerx_streams.relay.metrics import RelayMetrics
 from ledgerx_streams.relay.outbox_event import outbox_event
 from ledgerx_streams.relay.outlet import Outlet
 from ledgerx_streams.relay.pgoutput import Commit, Decoder, Insert, Keepalive, Lsn, Row
@@ -19,6 +20,7 @@ from ledgerx_streams.relay.replication import ReplicationStream, replication_str
 from ledgerx_streams.relay.settings import Settings
 from ledgerx_streams.relay.slot import SlotHeldError, SlotState, new_slot, slot_state, snapshot_rows
 from ledgerx_streams.relay.window import Window
+from ledgerx_streams.slots import Source
 
 PUBLICATION = "ledgerx"
 
@@ -31,22 +33,26 @@ _FAREWELL_S = 5
 
 
 class Session:
-    """Carries the outbox to `outlet`; `connection` is for all but the stream and the snapshot's rows.
+    """Carries the outbox of `source` to `outlet`; `connection` is for all but the stream and the snapshot's rows.
 
-    `enter` is told each state (of `metrics.STATE`) as it begins. `slot_known` says that the slot has been there.
+    `enter` is told each state (of `metrics`) as it begins. `slot_known` says that the slot has been there.
     """
 
     def __init__(
         self,
+        source: Source,
         settings: Settings,
+        measures: RelayMetrics,
         outlet: Outlet,
         connection: Connection,
         enter: Callable[[str], None],
         *,
         slot_known: bool = False,
     ) -> None:
-        self._url = settings.database_url.reveal()
-        self._slot = settings.relay_slot
+        self._source = source
+        self._url = source.url.reveal()
+        self._slot = source.slot
+        self._metrics = measures
         self._slot_known = slot_known
         self._heartbeat_s = settings.relay_heartbeat_s
         self._outlet = outlet
@@ -55,9 +61,9 @@ class Session:
         self._window = Window(max_records=settings.relay_max_records, max_bytes=settings.relay_max_bytes)
         self._heartbeat_position: Lsn = 0
         self._heartbeat_at = 0.0
-        metrics.IN_FLIGHT_RECORDS.set_function(lambda: self._window.records)
-        metrics.IN_FLIGHT_BYTES.set_function(lambda: self._window.bytes)
-        metrics.LAG_SECONDS.set_function(self._lag_s)
+        self._metrics.in_flight_records.set_function(lambda: self._window.records)
+        self._metrics.in_flight_bytes.set_function(lambda: self._window.bytes)
+        self._metrics.lag_seconds.set_function(self._lag_s)
 
     async def run(self) -> NoReturn:
         """Take the slot when it is free, and carry on until cancelled or failed; raises an exception group then."""
@@ -83,13 +89,13 @@ class Session:
         await asyncio.sleep(_STANDBY_POLL_S)
 
     async def _snapshot(self) -> None:
-        async with new_slot(self._url, self._connection, self._slot, known=self._slot_known) as snapshot:
+        async with new_slot(self._source, self._connection, self._metrics, known=self._slot_known) as snapshot:
             self._enter(metrics.SNAPSHOT)
             async with aclosing(snapshot_rows(self._url, snapshot)) as rows:
                 async for row in rows:
                     await self._send(row)
             await self._window.drained()
-        metrics.SNAPSHOTS.inc()
+        self._metrics.snapshots.inc()
         _log.info("snapshot carried", slot=self._slot)
 
     async def _stream(self, tasks: asyncio.TaskGroup) -> None:
@@ -111,7 +117,7 @@ class Session:
                     await self._send(row)
                 case Commit(end):
                     self._window.mark(end)
-                    metrics.TRANSACTIONS.inc()
+                    self._metrics.transactions.inc()
                 case Keepalive(position, reply_requested):
                     self._window.mark(position)
                     if reply_requested:
@@ -121,8 +127,8 @@ class Session:
         event = outbox_event(row)
         await self._window.room()
         self._window.sent(self._outlet.put(event), event.size_bytes)
-        metrics.ROWS.inc()
-        metrics.BYTES.inc(event.size_bytes)
+        self._metrics.rows.inc()
+        self._metrics.bytes.inc(event.size_bytes)
 
     async def _confirm(self, stream: ReplicationStream) -> None:
         """Confirm what Kafka has acknowledged; when cancelled, also what is still on its way, if that is soon."""
@@ -151,7 +157,7 @@ class Session:
 
     async def _measure_lag_bytes(self) -> NoReturn:
         while True:
-            metrics.LAG_BYTES.set(await self._number(_sql.lag, slot=self._slot))
+            self._metrics.lag_bytes.set(await self._number(_sql.lag, slot=self._slot))
             await asyncio.sleep(self._heartbeat_s)
 
     async def _number(self, query: LiteralString, **parameters: str | int) -> int:

@@ -1,18 +1,22 @@
 """What the relay reads from its environment."""
 
+from pathlib import Path
+
 from ledgerx.settings import Secret
 from ledgerx_streams.kafka_access import KafkaSettings
-from ledgerx_streams.retention import DEFAULT_SLOT
+from ledgerx_streams.slots import DEFAULT_SLOT
 
 
 class Settings(KafkaSettings, frozen=True, kw_only=True):
     """`LEDGERX_` and the name in capitals is the variable of each.
 
-    Databases on one server need a `relay_slot` each. `relay_max_records` and `relay_max_bytes` bound what Kafka has not
-    acknowledged yet, and so the relay's memory; beyond them it stops reading.
+    There is a `database_url`, or the directory `databases` with one for each (`ledgerx.databases`). `relay_slot` is the
+    slot of the one database, and what those of many begin with. `relay_max_records` and `relay_max_bytes` bound what
+    Kafka has not acknowledged yet of a database, and so the relay's memory; beyond them it stops reading.
     """
 
-    database_url: Secret
+    database_url: Secret | None = None
+    databases: Path | None = None
     management_host: str = "127.0.0.1"
     management_port: int | None = None
     log_level: str = "INFO"

@@ -17,8 +17,9 @@ from psycopg.adapt import Loader
 from psycopg.rows import dict_row
 
 from ledgerx.database import Connection, Queries, connection_options
-from ledgerx_streams.relay import metrics
+from ledgerx_streams.relay.metrics import RelayMetrics
 from ledgerx_streams.relay.pgoutput import Row
+from ledgerx_streams.slots import Source
 
 _sql = Queries("ledgerx_streams", "sql/relay.sql")
 _log = structlog.get_logger(__name__)
@@ -69,22 +70,25 @@ async def slot_state(connection: Connection, slot: str) -> SlotState:
 
 
 @asynccontextmanager
-async def new_slot(url: str, connection: Connection, slot: str, *, known: bool) -> AsyncIterator[str]:
-    """Make `slot`, instead of a lost one if there is one, once the block has ended well.
+async def new_slot(source: Source, connection: Connection, metrics: RelayMetrics, *, known: bool) -> AsyncIterator[str]:
+    """Make the slot of `source`, instead of a lost one if there is one, once the block has ended well.
 
     Whether it is `known` to have been there before decides whether it is a loss that there is none.
 
     The block gets the name of the snapshot which the slot's changes follow, and carries its rows to safety. Raises
     `SlotHeldError` if another relay is making the slot, or has made it.
     """
+    slot = source.slot
     temporary = _snapshot_slot(slot)
     create = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')")
-    holder = await connect_patiently(url, replication="database")
+    holder = await connect_patiently(source.url.reveal(), replication="database")
     try:
         created = await holder.execute(create.format(sql.Identifier(temporary)))
         [(_, _, snapshot, _)] = await created.fetchall()
         # Whoever makes or drops the slot holds the temporary one, so this look at it is the one that counts.
-        await _make_way(connection, slot, known)
+        if await _make_way(connection, slot, known):
+            metrics.lost_slots.inc()
+            metrics.lost_slot_at.set_to_current_time()
         yield snapshot
         await connection.execute(_sql.keep_slot, {"slot": slot, "temporary": temporary})
     except errors.DuplicateObject as error:
@@ -93,16 +97,17 @@ async def new_slot(url: str, connection: Connection, slot: str, *, known: bool) 
         await holder.close()
 
 
-async def _make_way(connection: Connection, slot: str, known: bool) -> None:
+async def _make_way(connection: Connection, slot: str, known: bool) -> bool:
+    """Drop a slot that was lost; whether one was. Raises `SlotHeldError`."""
     state = await _state(connection, slot)
     if state in {SlotState.HELD, SlotState.FREE}:
         raise SlotHeldError
-    if state is SlotState.LOST or known:
+    is_loss = state is SlotState.LOST or known
+    if is_loss:
         _log.error("slot lost, taking a new snapshot", slot=slot)
-        metrics.LOST_SLOTS.inc()
-        metrics.LOST_SLOT_AT.set_to_current_time()
     if state is SlotState.LOST:
         await connection.execute(_sql.drop_slot, {"slot": slot})
+    return is_loss
 
 
 async def _state(connection: Connection, slot: str) -> SlotState:

@@ -12,6 +12,7 @@ import psycopg
 import structlog
 from prometheus_client import Gauge
 
+from ledgerx.databases import ALONE
 from ledgerx.webhooks import FAILURES_OPEN
 from ledgerx_streams.webhooks.courier import Courier
 from ledgerx_streams.webhooks.store import Store
@@ -23,18 +24,25 @@ _PAUSE_S = 0.01
 _SWEEP_S = 60.0
 _LOOKED_AT = 256
 
-_OPEN = Gauge("ledgerx_webhook_open_circuits", "Webhook endpoints that wait after several failures in a row.")
-_BEHIND = Gauge("ledgerx_webhook_behind_entries", "Entries that webhook endpoints still have to look at.")
-_FAILING = Gauge("ledgerx_webhook_failing_seconds", "For how long the endpoint has failed that has failed for longest.")
-_TURNS = Gauge("ledgerx_webhook_turns", "Turns of webhook endpoints under way in this process.")
+_OF = ["database"]
+_OPEN = Gauge("ledgerx_webhook_open_circuits", "Webhook endpoints that wait after several failures in a row.", _OF)
+_BEHIND = Gauge("ledgerx_webhook_behind_entries", "Entries that webhook endpoints still have to look at.", _OF)
+_FAILING = Gauge(
+    "ledgerx_webhook_failing_seconds", "For how long the endpoint has failed that has failed for longest.", _OF
+)
+_TURNS = Gauge("ledgerx_webhook_turns", "Turns of webhook endpoints under way in this process.", _OF)
 
 _log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Runs at most `at_once` turns of `courier` at the same time. Any number of processes may."""
+    """Runs at most `at_once` turns of `courier` in a database at the same time. Any number of processes may."""
 
-    def __init__(self, store: Store, courier: Courier, *, at_once: int, keep_days: int) -> None:
+    def __init__(self, store: Store, courier: Courier, *, at_once: int, keep_days: int, database: str = ALONE) -> None:
+        self._open_circuits = _OPEN.labels(database)
+        self._behind = _BEHIND.labels(database)
+        self._failing = _FAILING.labels(database)
+        self._turns_shown = _TURNS.labels(database)
         self._store = store
         self._courier = courier
         self._keep_days = keep_days
@@ -95,14 +103,14 @@ class Dispatcher:
         self._of_tenant[tenant_id] += 1
         task = asyncio.create_task(self._turn(tenant_id, endpoint_id))
         self._turns[tenant_id, endpoint_id] = task
-        _TURNS.set(len(self._turns))
+        self._turns_shown.set(len(self._turns))
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
                 # The endpoint is left alone until its lease has run out.
                 _log.error("turn of a webhook failed", webhook=str(endpoint_id), exc_info=error)
             del self._turns[tenant_id, endpoint_id]
-            _TURNS.set(len(self._turns))
+            self._turns_shown.set(len(self._turns))
             self._slow -= slow
             self._of_tenant[tenant_id] -= 1
             if not self._of_tenant[tenant_id]:
@@ -128,7 +136,7 @@ class Dispatcher:
             except psycopg.Error as error:
                 _log.warning("webhooks not swept", error=str(error).strip())
             else:
-                _OPEN.set(open_circuits)
-                _BEHIND.set(entries)
-                _FAILING.set(failing_s)
+                self._open_circuits.set(open_circuits)
+                self._behind.set(entries)
+                self._failing.set(failing_s)
             await asyncio.sleep(_SWEEP_S)
