@@ -62,12 +62,19 @@ def main() -> int:
     telemetry.configure("operator", level=settings.log_level)
     for chatty in ("kopf", "httpx", "httpx2", "httpcore", "httpcore2", "yoyo", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").addFilter(_without_settings)
     code = asyncio.run(_run(settings, configuration))
     if code:
         # A thread that still migrates would keep the process, and must not go on beside another operator.
         logging.shutdown()
         os._exit(code)
     return code
+
+
+def _without_settings(record: logging.LogRecord) -> bool:
+    """Every line about an object has all of kopf's settings with it."""
+    record.__dict__.pop("settings", None)
+    return True
 
 
 async def _run(settings: OperatorSettings, configuration: Configuration) -> int:

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from ledgerx.migrate import migrate
 from ledgerx_cli.embedded.postgres import Postgres
+from tests.operator.conftest import scratch, serving
 from tests.operator.kube import ROOT, Kube, KubeError, condition, eventually, objects
 from tests.operator.operator_process import (
     OperatorProcess,
@@ -117,7 +118,7 @@ def cnpg(kube: Kube) -> None:
 
 
 def test_a_cluster_of_cloudnativepg_gets_the_role_that_the_operator_needs(
-    kube: Kube, cnpg: None, operators: Operators, namespace: str, postgres_server: Postgres
+    kube: Kube, cnpg: None, operators: Operators, namespace: str
 ) -> None:
     operator = operators(namespace)
     here = operator.namespace
@@ -157,12 +158,17 @@ def test_a_cluster_of_cloudnativepg_gets_the_role_that_the_operator_needs(
     kube.annotate("LedgerDatabase", here, "main", look="again")
     refused(kube, here, "main", "DatabaseUnavailable", "LedgerDatabase")
     assert kube.get("Cluster", here, "ledger")["metadata"]["resourceVersion"] == version
-    migrate_as(postgres_server, roles[1])
+    # On a server of its own: who made the platform's roles may give them away, and nobody else.
+    with (
+        scratch() as directory,
+        serving(Postgres(directory=directory / "postgres", password=secrets.token_hex(8)), directory) as server,
+    ):
+        migrate_as(server, roles[1])
 
 
 def migrate_as(server: Postgres, role: dict[str, Any]) -> None:
     """Migrate a database as a role that is made as CloudNativePG makes it."""
-    name, password, owner = f"admin_{secrets.token_hex(4)}", secrets.token_hex(8), f"keeper_{secrets.token_hex(4)}"
+    name, password, [owner] = role["name"], secrets.token_hex(8), role["inRoles"]
     granted = [
         sql.SQL(word) for word in ("login", "createrole", "replication", "createdb", "superuser") if role.get(word)
     ]
@@ -174,7 +180,7 @@ def migrate_as(server: Postgres, role: dict[str, Any]) -> None:
             )
         )
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(owner), sql.Identifier(owner)))
-    assert role["inRoles"] == ["keeper"]
+    assert owner == "keeper"
     assert migrate(server.url(owner).replace(f"postgres:{server.password}@", f"{name}:{password}@"))
 
 

@@ -23,13 +23,10 @@ async def writing_exports(database_url: Secret, settings: Settings) -> AsyncIter
     at_once = settings.exports_at_once
     # Durable: what was said to be done must not come back.
     pool = database.pool(database_url.reveal(), application_name="ledgerx-exports", max_size=2 * at_once + 1)
-    files: dict[str | None, ExportFiles] = {None: ExportFiles(settings.exports_url)}
-    for name, url in destinations(settings.exports_destinations).items():
-        files[name] = ExportFiles(url, "LEDGERX_EXPORTS_DESTINATIONS")
     async with pool:
         worker = ExportWorker(
             pool,
-            files,
+            _storages(settings.exports_url, settings),
             at_once=at_once,
             keep_days=settings.exports_keep_days,
             max_bytes=settings.exports_max_bytes,
@@ -40,3 +37,11 @@ async def writing_exports(database_url: Secret, settings: Settings) -> AsyncIter
         finally:
             working.cancel()
             await asyncio.wait({working})
+
+
+def _storages(url: str, settings: Settings) -> dict[str | None, ExportFiles]:
+    """The storages of the destinations by name, and that of all other exports."""
+    storages: dict[str | None, ExportFiles] = {None: ExportFiles(url)}
+    for name, destination_url in destinations(settings.exports_destinations).items():
+        storages[name] = ExportFiles(destination_url, "LEDGERX_EXPORTS_DESTINATIONS")
+    return storages
