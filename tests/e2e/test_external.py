@@ -14,6 +14,20 @@ from tests.operator.operator_process import ledger_tenant, ready
 
 pytestmark = pytest.mark.timeout(1200)
 PARTS = ("api", "relay", "streams", "operator")
+# Prints what a pod should not be able to do, and can.
+INTRUDER = """
+import getpass, importlib.util, os, pathlib, shutil
+assert (os.getuid(), getpass.getuser()) == (10001, "ledgerx")
+tools = [tool for tool in ("pip", "gcc", "cc", "ld", "make", "git", "curl") if shutil.which(tool)]
+tools += [name for name in ("pip", "ensurepip") if importlib.util.find_spec(name)]
+for directory in ("/", "/opt/ledgerx", "/usr/local", "/etc", "/var"):
+    try:
+        pathlib.Path(directory, "mark").touch()
+        tools.append(directory)
+    except OSError:
+        pass
+print(*tools)
+"""
 
 
 async def test_a_declared_tenant_is_ready_in_seconds_and_its_secret_is_enough(
@@ -33,6 +47,13 @@ async def test_a_declared_tenant_is_ready_in_seconds_and_its_secret_is_enough(
 def test_helm_test_posts_from_a_pod_within_the_cluster(external: Release, kube: Kube) -> None:
     declare(kube, external.namespace, "probe")
     assert "read it back" in external.test()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_who_gets_into_a_pod_finds_nothing_to_work_with(external: Release, part: str) -> None:
+    [pod, *_] = external.pods(part)
+    inside = ("exec", pod, f"--namespace={external.namespace}", "--", "python", "-c", INTRUDER)
+    assert external.cluster.kubectl(*inside).split() == []
 
 
 async def test_tenants_of_two_databases_are_served_side_by_side(external: Release, kube: Kube, tenants: str) -> None:
