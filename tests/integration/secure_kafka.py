@@ -33,6 +33,7 @@ _ITERATIONS = 4096
 _SHA_512 = 2
 _LISTENERS = """
 listeners=CLIENT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
+advertised.listeners=CLIENT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
 listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,TLS:SSL
 ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
@@ -50,6 +51,7 @@ super.users=User:ANONYMOUS
 """
 # The codes of https://kafka.apache.org/protocol and of Kafka's Java enumerations of the same names.
 _TOPIC, _LITERAL, _WRITE, _DENY = 2, 3, 4, 2
+_CLUSTER, _CREATE, _DESCRIBE, _ALLOW = 4, 5, 8, 3
 
 
 class SecureKafka(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,28 @@ async def write_denied(bootstrap: str, topic: str) -> AsyncIterator[None]:
         yield
         gone = await admin._send_request(DeleteAclsRequest(*rule))
         assert [code for code, *_ in gone.filter_responses] == [0]
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def creation_denied(bootstrap: str) -> AsyncIterator[None]:
+    """Let `USERNAME` see topics and make none meanwhile. `bootstrap` is that of the plain listener.
+
+    Where there is a rule for a resource, what no rule allows is denied.
+    """
+    of_user = (_LITERAL, f"User:{USERNAME}", "*")
+    rules = [(_CLUSTER, "kafka-cluster", *of_user, _CREATE, _DENY), (_TOPIC, "*", *of_user, _DESCRIBE, _ALLOW)]
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        for rule in rules:
+            made = await admin._send_request(CreateAclsRequest(*rule))
+            assert [code for code, _ in made.creation_responses] == [0]
+        yield
+        for rule in rules:
+            gone = await admin._send_request(DeleteAclsRequest(*rule))
+            assert [code for code, *_ in gone.filter_responses] == [0]
     finally:
         await admin.close()
 

@@ -1,5 +1,5 @@
 -- Of old checkpoints the last of each day is kept: the streams drop the others.
--- depends: 0019.databases
+-- depends: 0020.declared
 
 SET ROLE ledgerx_owner;
 
