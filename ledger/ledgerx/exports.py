@@ -17,9 +17,9 @@ from ledgerx import audit
 from ledgerx.audit import Act, Author
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import ExportExpired, ExportNotDone, InvalidField, NotFound, TooManyExports
+from ledgerx.filters import AccountFilters, TransactionFilters
 from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.metadata import wanted_members
-from ledgerx.search import AccountFilters, TransactionFilters
 
 AGGREGATE_EXPORT = "export"
 EXPORT_REQUESTED = "export.requested"

@@ -97,7 +97,9 @@ def test_each_rule_has_a_page_that_the_list_of_alerts_leads_to() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == set(names)
     for rule in RULES:
         name = rule["alert"]
-        assert (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8").startswith(f"# {name}\n\n")
+        page = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# {name}\n\n**What it means.** ")
+        assert "**Look.** " in page
         assert f"| [{name}](runbooks/{name}.md) | {rule['labels']['severity']} | " in listed
 
 
