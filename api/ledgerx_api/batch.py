@@ -1,6 +1,9 @@
-"""Bodies of many transactions: one JSON document, or a line of JSON each (NDJSON)."""
+"""Bodies of many transactions: one JSON document, or a line of JSON each (NDJSON).
 
-from collections.abc import Iterator, Sequence
+They are cut into their items at once; an item is read when its turn comes, for thousands take their time.
+"""
+
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,40 +19,54 @@ MAX_TRANSACTIONS = 10_000
 MAX_POSTINGS = 50_000
 MAX_BODY_BYTES = 16 * 1024 * 1024
 NDJSON = "application/x-ndjson"
+_COUNT = Meta(min_length=1, max_length=MAX_TRANSACTIONS)
 
 
 class NewBatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Transactions to record: each on its own, or with `atomic` all of them or none."""
 
-    transactions: Annotated[list[BatchItem], Meta(min_length=1, max_length=MAX_TRANSACTIONS)]
+    transactions: Annotated[list[BatchItem], _COUNT]
+    atomic: bool = False
+
+
+class _Cut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`NewBatch`, with the items as they were given."""
+
+    transactions: Annotated[list[msgspec.Raw], _COUNT]
     atomic: bool = False
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A batch as it came in: `contents` are the items as given, for their fingerprints.
+    """A batch as it came in, a document or `lines`, and the JSON of its items."""
 
-    An item of `lines` that could not be read stands as the error that says so.
-    """
-
-    items: Sequence[BatchItem | LedgerError]
-    contents: Sequence[Any]
+    body: bytes
+    items: Sequence[bytes | msgspec.Raw]
     atomic: bool
     lines: bool
 
+    def read(self, item: bytes | msgspec.Raw) -> BatchItem | LedgerError:
+        """An item, or what is wrong with a line.
 
-class BatchBody(JsonBody[NewBatch]):
+        A document is refused whole: raises `Malformed`, `InvalidField` and `InvalidAmount`.
+        """
+        try:
+            return decode_json(BatchItem, item)
+        except LedgerError as error:
+            if self.lines:
+                return error
+            decode_json(NewBatch, self.body)  # says where
+            raise
+
+
+class BatchBody(JsonBody[_Cut]):
     """Use as `dto=BatchBody` on a handler with the parameter `data: Batch`."""
 
     def decode_bytes(self, value: bytes) -> Batch:
-        """Decode a body. Raises what `JsonBody` does, and `TooLarge` for too many postings or lines."""
+        """Cut a body into its items. Raises what `JsonBody` does, and `TooLarge` for too many lines."""
         if media_type_of(self.asgi_connection) == NDJSON:
-            batch = _lines(value)
-        else:
-            new: NewBatch = super().decode_bytes(value)
-            batch = Batch(new.transactions, msgspec.json.decode(value)["transactions"], new.atomic, lines=False)
-        if sum(_postings(item) for item in batch.items) > MAX_POSTINGS:
-            raise TooLarge(f"a batch has at most {MAX_POSTINGS} postings")
-        return batch
+            return _lines(value)
+        cut: _Cut = super().decode_bytes(value)
+        return Batch(value, cut.transactions, cut.atomic, lines=False)
 
     @classmethod
     def create_openapi_schema(
@@ -65,20 +82,4 @@ def _lines(body: bytes) -> Batch:
         raise InvalidField("a batch has at least one line")
     if len(lines) > MAX_TRANSACTIONS:
         raise TooLarge(f"a batch has at most {MAX_TRANSACTIONS} lines")
-    items, contents = zip(*_read(lines), strict=True)
-    return Batch(items, contents, atomic=False, lines=True)
-
-
-def _read(lines: Sequence[bytes]) -> Iterator[tuple[BatchItem | LedgerError, Any]]:
-    for line in lines:
-        try:
-            item: BatchItem = decode_json(BatchItem, line)
-            yield item, msgspec.json.decode(line)
-        except LedgerError as error:
-            yield error, None
-
-
-def _postings(item: BatchItem | LedgerError) -> int:
-    if isinstance(item, LedgerError):
-        return 0
-    return 2 if item.postings is msgspec.UNSET else len(item.postings)
+    return Batch(body, lines, atomic=False, lines=True)

@@ -43,7 +43,7 @@ def media_type_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     return connection.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def decode_json(model_type: type[T], value: bytes) -> T:
+def decode_json(model_type: type[T], value: bytes | msgspec.Raw) -> T:
     """Decode JSON. Raises `Malformed`, `InvalidField` and `InvalidAmount`."""
     try:
         decoded: T = _decoder(model_type).decode(value)

@@ -36,12 +36,16 @@ def fingerprint(operation: str, target: str, actor: str, body: bytes) -> bytes:
 
     Raises `Malformed` for a body that cannot be read back.
     """
+    return fingerprint_of(operation, target, actor, content_of(body) if body else None)
+
+
+def content_of(body: bytes | msgspec.Raw) -> Any:
+    """What a body says, for `fingerprint_of`. Raises `Malformed` for one that cannot be read back."""
     try:
-        content = msgspec.json.decode(body) if body else None
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError):
         # Metadata is not looked into before: there may be more to find than the body's own type told.
         raise Malformed("the body holds a number out of range, or is not UTF-8") from None
-    return fingerprint_of(operation, target, actor, content)
 
 
 def fingerprint_of(operation: str, target: str, actor: str, content: Any) -> bytes:

@@ -7,7 +7,7 @@ from litestar.params import Parameter
 
 from ledgerx.codes import CodeRange, below, exactly
 from ledgerx.errors import InvalidField
-from ledgerx.search import AMOUNT
+from ledgerx.filters import AMOUNT
 
 CODE = r"^[A-Za-z0-9._:\-]{1,255}$"
 

@@ -9,8 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ledgerx import exports
 from ledgerx.exports import Dataset, Format, Status, Wanted
+from ledgerx.filters import Amount
 from ledgerx.journal import AccountStatus, AccountType, Kind
-from ledgerx.search import Amount
 from ledgerx_api.parameters import utc
 from ledgerx_api.schemas import Asset, Code, Metadata, Text
 

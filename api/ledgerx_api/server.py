@@ -4,7 +4,6 @@ Everything happens on that loop, so requests that arrive together meet in one ba
 """
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from litestar import Litestar
 
 from ledgerx import management, telemetry
 from ledgerx.engine import PATIENCE_S
+from ledgerx.garbage import collect_seldom
 from ledgerx.settings import load
 from ledgerx.turns import Turns
 from ledgerx_api.app import create_app
@@ -32,9 +32,7 @@ def main() -> int:
     settings = load(ApiSettings)
     telemetry.configure("api", level=settings.log_level)
     app = create_app(settings)
-    # What lives as long as the process is not looked at again, and requests leave few cycles: a twentieth of a request.
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+    collect_seldom()
     uvloop.run(_serve(settings, app))
     return 0
 

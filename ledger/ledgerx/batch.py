@@ -15,7 +15,7 @@ import msgspec
 import uuid_utils.compat as uuid_utils
 
 from ledgerx import events, rows
-from ledgerx.commands import AnyCommand
+from ledgerx.commands import AnyCommand, Post
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.decide import Decision, decide
 from ledgerx.errors import NotFound, TenantSuspended
@@ -112,13 +112,15 @@ async def _load(
     async def run_for(query: Any, name: str, wanted: Sequence[Any]) -> Any:
         return await run(query, **{name: wanted}) if wanted else None
 
-    targets = rows.targets_of(commands)
-    asset_codes = rows.asset_codes_of(commands)
+    # Most commands are posts, and those are about accounts alone.
+    others = [command for command in commands if not isinstance(command, Post)]
+    targets = rows.targets_of(others)
+    asset_codes = rows.asset_codes_of(others)
     wanted_keys = sorted({command.idempotency_key for command in commands}) if keys else []
     head_cursor = await run(head_query)
     accounts_cursor = await run(_queries.load_accounts, codes=rows.codes_of(commands))
     keys_cursor = await run_for(_queries.load_keys, "keys", wanted_keys)
-    weighed_codes = rows.weighed_codes_of(commands)
+    weighed_codes = rows.weighed_codes_of(others)
     weighed_cursor = await run(_reading.sums, codes=weighed_codes, owner=None) if weighed_codes else None
     versions_cursor = await run_for(_queries.load_versions, "codes", rows.versioned_codes_of(commands))
     target_accounts_cursor = await run_for(_queries.load_target_accounts, "targets", targets)

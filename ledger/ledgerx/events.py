@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ledgerx.journal import Entry, Kind, Layer, Posting, decode_change
 
@@ -45,11 +46,11 @@ class EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     category: str | None = None
     description: str | None = None
     # Not None where there is none: msgspec decodes `Raw | None` as null and nothing else.
-    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    metadata: msgspec.Raw | UnsetType = UNSET
     annotations_hash: bytes | None = None
     postings: tuple[PostingRecord, ...] = ()
     # One of several structs, and only the kind says which: `entry` decodes it.
-    change: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    change: msgspec.Raw | UnsetType = UNSET
     target_seq: int | None = None
     expires_at: datetime | None = None
     hash: bytes
@@ -103,13 +104,16 @@ def record(entry: Entry) -> EntryRecord:
         reference=entry.reference,
         category=entry.category,
         description=entry.description,
-        metadata=msgspec.UNSET if entry.metadata is None else msgspec.Raw(entry.metadata.encode()),
+        metadata=UNSET if entry.metadata is None else msgspec.Raw(entry.metadata.encode()),
         annotations_hash=entry.annotations_hash,
+        # A list is made in half the time of a generator.
         postings=tuple(
-            PostingRecord(line.account, line.account_id, line.asset, line.scale, str(line.amount), line.layer)
-            for line in entry.postings
+            [
+                PostingRecord(line.account, line.account_id, line.asset, line.scale, str(line.amount), line.layer)
+                for line in entry.postings
+            ]
         ),
-        change=msgspec.UNSET if entry.change is None else msgspec.Raw(_encode(entry.change)),
+        change=UNSET if entry.change is None else msgspec.Raw(_encode(entry.change)),
         target_seq=entry.target_seq,
         expires_at=entry.expires_at,
         hash=entry.hash,
@@ -129,13 +133,15 @@ def entry(record: EntryRecord) -> Entry:
         reference=record.reference,
         category=record.category,
         description=record.description,
-        metadata=None if record.metadata is msgspec.UNSET else bytes(record.metadata).decode(),
+        metadata=None if record.metadata is UNSET else bytes(record.metadata).decode(),
         annotations_hash=record.annotations_hash,
         postings=tuple(
-            Posting(line.account, line.account_id, line.asset, line.scale, int(line.amount), line.layer)
-            for line in record.postings
+            [
+                Posting(line.account, line.account_id, line.asset, line.scale, int(line.amount), line.layer)
+                for line in record.postings
+            ]
         ),
-        change=None if record.change is msgspec.UNSET else decode_change(record.kind, bytes(record.change)),
+        change=None if record.change is UNSET else decode_change(record.kind, bytes(record.change)),
         target_seq=record.target_seq,
         expires_at=record.expires_at,
         hash=record.hash,

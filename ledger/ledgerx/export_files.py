@@ -5,6 +5,7 @@ multipart upload.
 """
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
@@ -28,6 +29,7 @@ PART_BYTES = 8 * 1024 * 1024
 MAX_FILE_BYTES = 10_000 * PART_BYTES
 _PARTS_AT_ONCE = 2
 _READ_BYTES = 256 * 1024
+_DESTINATION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # What a storage raises that cannot be used now.
 UNUSABLE = (BaseError, OSError)
 
@@ -46,10 +48,10 @@ class StoredFile(msgspec.Struct, frozen=True):
 class ExportFiles:
     """The storage at a URL: `file:///folder`, or `s3://bucket/prefix` with the AWS variables of the environment.
 
-    Raises `ConfigurationError` for any other URL.
+    Raises `ConfigurationError`, which names the `variable`, for any other URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, variable: str = "LEDGERX_EXPORTS_URL") -> None:
         parts = urlsplit(url)
         self._folder: Path | None = None
         self._store: LocalStore | S3Store
@@ -64,8 +66,8 @@ class ExportFiles:
                     self._store = store
                     return
         except UNUSABLE as error:
-            raise ConfigurationError(f"LEDGERX_EXPORTS_URL: {str(error).splitlines()[0]}") from None
-        raise ConfigurationError("LEDGERX_EXPORTS_URL is file:///folder or s3://bucket/prefix")
+            raise ConfigurationError(f"{variable}: {str(error).splitlines()[0]}") from None
+        raise ConfigurationError(f"{variable}: a URL is file:///folder or s3://bucket/prefix")
 
     async def write(self, path: str, chunks: AsyncGenerator[bytes, None], *, media_type: str, filename: str) -> None:
         """Store what `chunks` yields; nothing is there when it raises, or when this is cancelled.
@@ -115,6 +117,20 @@ class ExportFiles:
             return
         async for page in obstore.list(self._store, prefix):
             await obstore.delete_async(self._store, [found["path"] for found in page])
+
+
+def destinations(setting: str | None) -> dict[str, str]:
+    """The URLs of the platform's destinations by name, as `LEDGERX_EXPORTS_DESTINATIONS` lists them.
+
+    Raises `ConfigurationError`.
+    """
+    named = {}
+    for one in (setting or "").replace(",", " ").split():
+        name, is_named, url = one.partition("=")
+        if not is_named or _DESTINATION.fullmatch(name) is None or name in named:
+            raise ConfigurationError("LEDGERX_EXPORTS_DESTINATIONS: it lists name=url, with a-z, 0-9 and - in names")
+        named[name] = url
+    return named
 
 
 def disposition(filename: str) -> str:

@@ -17,9 +17,9 @@ from ledgerx import audit
 from ledgerx.audit import Act, Author
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import ExportExpired, ExportNotDone, InvalidField, NotFound, TooManyExports
+from ledgerx.filters import AccountFilters, TransactionFilters
 from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.metadata import wanted_members
-from ledgerx.search import AccountFilters, TransactionFilters
 
 AGGREGATE_EXPORT = "export"
 EXPORT_REQUESTED = "export.requested"
@@ -107,11 +107,12 @@ _FILTERS = {
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export is to be."""
+    """What an export is to be. `destination` is one of the platform's, else its file is given out by the API."""
 
     format: Format
     dataset: Dataset
     filters: ExportFilters = ExportFilters()
+    destination: str | None = None
 
     def check(self) -> None:
         """Raise `InvalidField` where format, dataset and filters do not go together."""
@@ -136,7 +137,8 @@ class Failure(msgspec.Struct, frozen=True):
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """An export, true at the entry `seq` recorded at `recorded_at` (0 and None before the first entry).
 
-    `progress` goes from 0 to 1; `rows` and `size_bytes` are those written so far. `path` is where its file is stored.
+    `progress` goes from 0 to 1; `rows` and `size_bytes` are those written so far. `path` is where its file is stored,
+    below `destination` if one was named.
     """
 
     id: UUID
@@ -157,10 +159,13 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     sha256: bytes | None
     path: str | None
     failure: Failure | None
+    destination: str | None
 
     @property
     def file(self) -> str:
-        """The path of its file. Raises `ExportNotDone` and `ExportExpired`."""
+        """The path of its file to be given out. Raises `ExportNotDone` and `ExportExpired`."""
+        if self.destination is not None and self.status is Status.DONE:
+            raise ExportExpired("the file of this export was delivered, and is not kept here")
         if self.status is Status.EXPIRED:
             raise ExportExpired("the file of this export is not kept any more")
         if self.status is not Status.DONE or self.path is None:
@@ -185,21 +190,27 @@ async def request_export(
     author: Author,
     *,
     traceparent: str | None,
-    max_bytes: int,
+    max_bytes: int | None,
+    export_id: UUID | None = None,
 ) -> Export:
     """Queue an export and tell the streams. `max_bytes` is what the files of the tenant may have taken before.
 
-    Raises `InvalidField` and `TooManyExports`.
+    Who asks again with the `export_id` of before gets the same export. Raises `InvalidField` and `TooManyExports`.
     """
     wanted.check()
     key = {"tenant_id": tenant_id}
-    export_id = uuid_utils.uuid7()
     async with tenant_scope(connection, tenant_id):
         await connection.execute(_queries.lock_exports, key)
+        if export_id is None:
+            export_id = uuid_utils.uuid7()
+        else:
+            cursor = await connection.execute(_queries.export, {**key, "export_id": export_id})
+            if (row := await cursor.fetchone()) is not None:
+                return _export(row)
         [(waiting, kept_bytes)] = await (await connection.execute(_queries.room, key)).fetchall()
         if waiting >= MAX_WAITING:
             raise TooManyExports(f"{waiting} exports wait or run already, which is as many as may")
-        if kept_bytes >= max_bytes:
+        if max_bytes is not None and kept_bytes >= max_bytes:
             raise TooManyExports(f"the files of exports take {kept_bytes} bytes, of {max_bytes} that they may")
         inserted = await connection.execute(
             _queries.insert_export,
@@ -217,6 +228,9 @@ async def request_export(
         rows = await inserted.fetchall()
         if not rows:
             raise NotFound("there is no such tenant")
+        if wanted.destination is not None:
+            parameters = {**key, "export_id": export_id, "destination": wanted.destination}
+            await connection.execute(_queries.set_destination, parameters)
         await connection.execute(
             _queries.insert_outbox,
             {
@@ -229,6 +243,8 @@ async def request_export(
             },
         )
         details = {"format": wanted.format, "dataset": wanted.dataset, "filters": wanted.filters}
+        if wanted.destination is not None:
+            details["destination"] = wanted.destination
         await audit.record(connection, tenant_id, Act.EXPORT_REQUESTED, author, f"export:{export_id}", details)
     return _export(rows[0])
 
@@ -277,7 +293,7 @@ async def record_download(connection: Connection, tenant_id: UUID, export_id: UU
 def _export(row: Sequence[Any]) -> Export:
     (
         export_id, file_format, dataset, filters, seq, recorded_at, status, actor, requested_at, started_at,
-        finished_at, due_at, progress, rows, size_bytes, sha256, path, error_code, error_detail,
+        finished_at, due_at, progress, rows, size_bytes, sha256, path, error_code, error_detail, destination,
     ) = row  # fmt: skip
     return Export(
         id=export_id,
@@ -291,11 +307,12 @@ def _export(row: Sequence[Any]) -> Export:
         requested_at=requested_at,
         started_at=started_at,
         finished_at=finished_at,
-        expires_at=due_at if status == Status.DONE else None,
+        expires_at=due_at if status == Status.DONE and destination is None else None,
         progress=progress,
         rows=rows,
         size_bytes=size_bytes,
         sha256=sha256,
         path=path,
         failure=None if error_code is None else Failure(error_code, error_detail or ""),
+        destination=destination,
     )

@@ -5,7 +5,6 @@ docs/journal-format.md; whoever changes a line of `canonical` breaks every chain
 """
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -207,9 +206,9 @@ def canonical(entry: Entry) -> bytes:
         _microseconds(entry.effective_at),
         entry.actor,
         entry.idempotency_key,
-        _base64(entry.fingerprint),
+        entry.fingerprint,
         entry.reference,
-        _base64(entry.annotations_hash),
+        entry.annotations_hash,
         [(line.account, str(line.amount), line.layer) for line in entry.postings],
         entry.change,
     )
@@ -225,7 +224,3 @@ def chain(previous: bytes, entry: Entry) -> bytes:
 
 def _microseconds(moment: datetime | None) -> int | None:
     return None if moment is None else microseconds(moment)
-
-
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else b64encode(value).decode()

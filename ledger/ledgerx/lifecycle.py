@@ -56,11 +56,20 @@ class TenantChange(msgspec.Struct, frozen=True):
 
 
 class TenantUsage(msgspec.Struct, frozen=True):
-    """How much a tenant holds: accounts opened, the number of its last entry, and when that was recorded."""
+    """How much a tenant holds, and how it is: accounts opened, and the number and time of its last entry.
+
+    The slowest projection has been behind for `lag_s` seconds. `findings` are what is wrong with the journal, and
+    `webhooks_down` the endpoints that nothing is sent to any more.
+    """
 
     accounts: int
     sequence: int
     recorded_at: datetime
+    transactions: int
+    last_transaction_at: datetime | None
+    lag_s: float
+    findings: int
+    webhooks_down: int
 
 
 async def tenant_of(connection: Connection, owner: str) -> TenantRecord | None:
@@ -147,6 +156,11 @@ async def read_usage(connection: Connection) -> Mapping[UUID, TenantUsage]:
     """How much each tenant of a database holds."""
     cursor = await connection.execute(_queries.usage)
     return {tenant_id: TenantUsage(*row) for tenant_id, *row in await cursor.fetchall()}
+
+
+async def keep_outbox_for(connection: Connection, days: int | None) -> None:
+    """Have the outbox of a database kept for so many days; None is what the streams are set to."""
+    await connection.execute(_queries.set_outbox_retention, {"days": days})
 
 
 async def read_changes(connection: Connection, since: datetime | None) -> list[TenantChange]:

@@ -67,12 +67,13 @@ class Tree:
 
     def append(self, leaf: bytes) -> Sequence[tuple[Node, bytes]]:
         """Add the hash of a leaf and return the nodes that this makes, from the leaf upwards."""
-        made = [(Node(0, self.size), leaf)]
+        level, index, top = 0, self.size, leaf
+        made = [(Node(level, index), top)]
         # As adding one carries through the bits of the size, every full pair becomes a node above it.
-        while self.size >> made[-1][0].level & 1:
-            node, right = made[-1]
-            made.append((Node(node.level + 1, node.index >> 1), node_hash(self._hashes.pop(), right)))
-        self._hashes.append(made[-1][1])
+        while index & 1:
+            level, index, top = level + 1, index >> 1, node_hash(self._hashes.pop(), top)
+            made.append((Node(level, index), top))
+        self._hashes.append(top)
         self.size += 1
         return made
 

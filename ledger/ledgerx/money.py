@@ -6,6 +6,7 @@ An amount of "12.34" in an asset of scale 2 is 1234 minor units.
 from ledgerx.errors import InvalidAmount, TooManyDecimals
 
 MAX_DIGITS = 30
+_TOO_LARGE = 10**MAX_DIGITS
 
 
 def to_minor(text: str, scale: int) -> int:
@@ -24,7 +25,7 @@ def to_minor(text: str, scale: int) -> int:
     if len(fraction) > scale:
         raise TooManyDecimals(f'"{text}" has more than {scale} decimals', scale=scale)
     minor = int(digits + "0" * (scale - len(fraction)))
-    if minor >= 10**MAX_DIGITS:
+    if minor >= _TOO_LARGE:
         raise InvalidAmount(f"an amount has at most {MAX_DIGITS} digits, decimals of the asset included")
     return -minor if negative else minor
 

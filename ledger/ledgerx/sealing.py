@@ -89,14 +89,18 @@ def rotated(keys: SealingKeys) -> SealingKeys:
 def read_sealing_keys(path: Path) -> SealingKeys:
     """Read a file of sealing keys. Raises `ConfigurationError`."""
     try:
-        keys = msgspec.json.decode(path.read_bytes(), type=SealingKeys)
-        usable = all(len(key_id) == _ID_BYTES for key_id in keys.ciphers)
+        return decode_sealing_keys(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"cannot read the sealing keys {path}: {error.strerror}") from None
     except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigurationError(f"{path} does not hold sealing keys")
+        raise ConfigurationError(f"{path} does not hold sealing keys") from None
+
+
+def decode_sealing_keys(text: bytes) -> SealingKeys:
+    """The keys in what such a file holds. Raises `ValueError`."""
+    keys = msgspec.json.decode(text, type=SealingKeys)
+    if any(len(key_id) != _ID_BYTES for key_id in keys.ciphers):
+        raise ValueError("the id of a key is not as long as it has to be")
     return keys
 
 

@@ -52,7 +52,10 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a statement; `following` is the place of the next page, None after the last."""
+    """A page of a statement; `following` is the place of the next page, None after the last.
+
+    `begin_seq` and `end_seq` are the last entries up to `seq` that were recorded before the period and before its end.
+    """
 
     account_id: int
     code: str
@@ -60,6 +63,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     scale: int
     type: AccountType
     seq: int
+    begin_seq: int
+    end_seq: int
     opening: Balance
     closing: Balance
     lines: Sequence[AccountLine]
@@ -87,23 +92,26 @@ async def read_statement(
     )
     if not found:
         raise NotFound(f'there is no account "{code}"')
-    account_id, code, asset, scale, account_type, known, *sums = found[0]
+    account_id, code, asset, scale, account_type, known, begin_seq, end_seq, *sums = found[0]
     opening, closing = rows.sums(*sums[:3]), rows.sums(*sums[3:])
     kind = AccountType(account_type)
     place = after or Place(known, period.begin, 0, -1, _numbers(opening))
-    lines, following = await _read_lines(pool, tenant_id, account_id, kind, period, place, limit)
-    return Statement(
+    page = Statement(
         account_id=account_id,
         code=code,
         asset=asset,
         scale=scale,
         type=kind,
         seq=known,
+        begin_seq=begin_seq,
+        end_seq=end_seq,
         opening=balance(opening, kind),
         closing=balance(closing, kind),
-        lines=lines,
-        following=following,
+        lines=(),
+        following=place,
     )
+    lines, following = await _read_lines(pool, tenant_id, page, period, place, limit)
+    return msgspec.structs.replace(page, lines=lines, following=following)
 
 
 async def stream_lines(
@@ -113,36 +121,34 @@ async def stream_lines(
     yield statement.lines
     place = statement.following
     while place is not None:
-        lines, place = await _read_lines(
-            pool, tenant_id, statement.account_id, statement.type, period, place, LINES_AT_ONCE
-        )
+        lines, place = await _read_lines(pool, tenant_id, statement, period, place, LINES_AT_ONCE)
         yield lines
 
 
 async def _read_lines(
-    pool: Pool, tenant_id: UUID, account_id: int, account_type: AccountType, period: Period, place: Place, limit: int
+    pool: Pool, tenant_id: UUID, statement: Statement, period: Period, place: Place, limit: int
 ) -> tuple[Sequence[AccountLine], Place | None]:
     by_effect = period.by is By.EFFECT
     found = await fetch(
         pool,
         tenant_id,
         _queries.lines_by_effect if by_effect else _queries.lines_by_recording,
-        account_id=account_id,
+        account_id=statement.account_id,
         seq=place.known,
-        since=period.begin,
-        until=period.end,
+        begin_seq=statement.begin_seq,
+        end_seq=statement.end_seq,
         after_at=place.at,
         after_seq=place.seq,
         after_line=place.line,
         limit=limit + 1,
-        **({"looks": 2 * (limit + 1)} if by_effect else {}),
+        **({"until": period.end, "looks": 2 * (limit + 1)} if by_effect else {}),
     )
     lines: list[AccountLine] = []
     sums = Sums(*map(int, place.sums))
     for row in found[:limit]:
         if row[0] is None:
             break
-        line, sums = _line(row, sums, account_type)
+        line, sums = _line(row, sums, statement.type)
         lines.append(line)
     if len(found) > limit:
         last = lines[-1]

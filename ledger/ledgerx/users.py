@@ -118,6 +118,13 @@ async def read_user(connection: Connection, tenant_id: UUID, user_id: UUID) -> U
     return user_of(await cursor.fetchone())
 
 
+async def has_owner(connection: Connection, tenant_id: UUID) -> bool:
+    """Whether somebody who may log in is an owner of the tenant."""
+    async with tenant_scope(connection, tenant_id, read_only=True):
+        cursor = await connection.execute(_queries.other_owner, {"tenant_id": tenant_id, "user_id": FIRST})
+    return await cursor.fetchone() is not None
+
+
 async def read_users(
     connection: Connection, tenant_id: UUID, *, after: UUID, limit: int, email: Email | None = None
 ) -> list[User]:

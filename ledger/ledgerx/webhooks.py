@@ -6,9 +6,10 @@ of the entries from there on, in order. Its secret is sealed, and shown when it 
 
 import base64
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +23,8 @@ from ledgerx.audit import Act, Author
 from ledgerx.database import Connection, Queries, tenant_scope
 from ledgerx.errors import InvalidField, NotFound, PreconditionFailed, TooManyWebhooks
 from ledgerx.feed import EVENT_TYPES
-from ledgerx.outbound import Network
-from ledgerx.sealing import SealingKeys
+from ledgerx.outbound import Network, OutboundError, checked_url, is_reachable
+from ledgerx.sealing import SealBroken, SealingKeys
 
 MAX_ENDPOINTS = 20
 MAX_OVERLAP_S = 604_800
@@ -107,6 +108,23 @@ def networks(allow_private: bool) -> tuple[Network, ...]:
     return (ip_network("0.0.0.0/0"), ip_network("::/0")) if allow_private else ()
 
 
+def check_url(url: str, networks: tuple[Network, ...]) -> None:
+    """Refuse what no request would ever go to; what a name stands for is looked at whenever one goes there.
+
+    Raises `InvalidField`.
+    """
+    try:
+        host = checked_url(url, networks).host or ""
+    except OutboundError as error:
+        raise InvalidField(f"url: {error}") from None
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return
+    if not is_reachable(address, networks):
+        raise InvalidField("url: an address that is not public is not to be reached")
+
+
 def subject(endpoint_id: UUID) -> str:
     """How the audit log names an endpoint."""
     return f"webhook:{endpoint_id}"
@@ -123,12 +141,14 @@ async def create_endpoint(
     target: Target,
     *,
     from_sequence: int | None = None,
+    handle: str | None = None,
     keys: SealingKeys,
     author: Author,
 ) -> tuple[Endpoint, str]:
     """Make an endpoint, which gets the entries from a number on, and what is recorded from now on unless one is said.
 
-    Returns its secret as well. Raises `InvalidField`, `TooManyWebhooks` and `NotFound` for an unknown tenant.
+    Who declares it from outside knows it by `handle`. Returns its secret as well. Raises `InvalidField`,
+    `TooManyWebhooks` and `NotFound` for an unknown tenant.
     """
     _check_types(target)
     key = {"tenant_id": tenant_id, "endpoint_id": uuid_utils.uuid7()}
@@ -149,9 +169,45 @@ async def create_endpoint(
             "known_seq": head,
         }
         await connection.execute(_queries.insert_endpoint, parameters)
+        if handle is not None:
+            await connection.execute(_queries.set_handle, {**key, "handle": handle})
         made = await read(connection, key)
         await audit.record(connection, tenant_id, Act.WEBHOOK_CREATED, author, made.subject, {"url": target.url})
     return made, shown
+
+
+async def ensure_endpoint(
+    connection: Connection, tenant_id: UUID, handle: str, target: Target, *, keys: SealingKeys, author: Author
+) -> str:
+    """Have an endpoint as somebody outside declares it, who knows it by `handle`, and return its secret.
+
+    Whether it is enabled is left as it is. `connection` is the schema owner's. Raises `InvalidField` and
+    `TooManyWebhooks`.
+    """
+    key = {"tenant_id": tenant_id, "handle": handle}
+    async with tenant_scope(connection, tenant_id, read_only=True):
+        row = await (await connection.execute(_queries.declared_endpoint, key)).fetchone()
+    if row is None:
+        return (await create_endpoint(connection, tenant_id, target, handle=handle, keys=keys, author=author))[1]
+    endpoint_id, sealed = row
+    changes = Changes(url=target.url, description=target.description, event_types=target.event_types)
+    await change_endpoint(connection, tenant_id, endpoint_id, changes, versions=None, author=author)
+    try:
+        return _shown(keys.open(sealed, of=seal_context(tenant_id, endpoint_id)))
+    except SealBroken:
+        # Nobody can sign with it either.
+        return (await rotate_secret(connection, tenant_id, endpoint_id, overlap_s=0, keys=keys, author=author))[1]
+
+
+async def remove_other_endpoints(
+    connection: Connection, tenant_id: UUID, handles: Collection[str], *, author: Author
+) -> None:
+    """Remove the endpoints that somebody outside declared by other handles. `connection` is the schema owner's."""
+    parameters = {"tenant_id": tenant_id, "handles": list(handles)}
+    async with tenant_scope(connection, tenant_id, read_only=True):
+        cursor = await connection.execute(_queries.other_endpoints, parameters)
+    for (endpoint_id,) in await cursor.fetchall():
+        await delete_endpoint(connection, tenant_id, endpoint_id, versions=None, author=author)
 
 
 async def read_endpoint(connection: Connection, tenant_id: UUID, endpoint_id: UUID) -> Endpoint:
@@ -250,7 +306,11 @@ async def rotate_secret(
 def _new_secret() -> tuple[bytes, str]:
     """A secret, and as Standard Webhooks writes it."""
     secret = secrets.token_bytes(_SECRET_BYTES)
-    return secret, _SECRET_PREFIX + base64.b64encode(secret).decode()
+    return secret, _shown(secret)
+
+
+def _shown(secret: bytes) -> str:
+    return _SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 def _check_types(target: Target) -> None:

@@ -109,14 +109,17 @@ def _megabytes(event: Downloading) -> str:
 
 
 def _welcome(event: Ready) -> str:
+    links = {"API": event.base_url, "Docs": event.docs_url, "Logs": event.logs, "Demo": event.demo}
+    lines = "\n".join(f"  {name:6} {link}" for name, link in links.items() if link is not None)
     return f"""
 LedgerX is up after {event.after_s:.1f} s; Ctrl-C stops it.
 
-  API    {event.base_url}
-  Docs   {event.docs_url}
-  Logs   {event.logs}
-  Demo   {event.demo}
+{lines}
+{_first_steps(event) if event.demo_netrc else ""}"""
 
+
+def _first_steps(event: Ready) -> str:
+    return f"""
 Post a first transaction from another shell:
 
 TOKEN=$(curl -s --netrc-file '{event.demo_netrc}' -d grant_type=client_credentials {event.base_url}/v1/auth/token \\

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ledgerx import sealing
-from ledgerx.keys import read_keyset, rotated
+from ledgerx.keys import read_keyset, rotated, write_new_keyset
 from ledgerx_cli.data_directory import DataDirectory, write_private_json
 from ledgerx_cli.options import DEFAULT_DATA, Data
 
@@ -23,9 +23,13 @@ def rotate(
 ) -> str:
     """Sign with the next key from the next start of the API on, and publish a new next one.
 
-    Tokens of the key before stay good: rotate again only when the last of them has expired, after LEDGERX_TOKEN_TTL_S.
+    Makes the file where there is none. Tokens of the key before stay good: rotate again only when the last of them has
+    expired, after LEDGERX_TOKEN_TTL_S.
     """
     path = keys or DataDirectory(data).keys
+    if not path.exists():
+        made = write_new_keyset(path)
+        return f"{path}: made, with the key {made.current.kid}"
     keyset = rotated(read_keyset(path))
     write_private_json(path, keyset)
     return f"{path}: {keyset.current.kid} signs from the next start of the API on"

@@ -1,12 +1,10 @@
 """The command `ledgerx`. Subcommands are imported when they run, so that each process loads its own part only."""
 
-import sys
-
 from cyclopts import App
 
 from ledgerx import __version__
 from ledgerx.errors import ConfigurationError, LedgerError
-from ledgerx_cli.failures import CommandFailed
+from ledgerx_cli.failures import CommandFailed, run
 
 app = App(name="ledgerx", help="A multi-tenant double-entry ledger.", version=__version__, help_format="plaintext")
 app.command("ledgerx_cli.up:up", name="up", help="Run the whole platform on this machine.")
@@ -38,19 +36,8 @@ def version() -> str:
 
 
 def main() -> None:
-    """Run the subcommand that the arguments name; a failure that a person can act on is one line."""
-    try:
-        # Cyclopts would wrap what it prints at the width of the terminal.
-        result = app(result_action="return_value")
-    except Exception as error:
-        if not isinstance(error, _expected_errors()):
-            raise
-        sys.stderr.write(f"ledgerx: {' '.join(str(error).split())}\n")
-        sys.exit(1)
-    if isinstance(result, str):
-        sys.stdout.write(f"{result}\n")
-    elif result:
-        sys.exit(result)
+    """Run the subcommand that the arguments name."""
+    run(app, "ledgerx", _expected_errors)
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

@@ -46,7 +46,7 @@ def find(data: Path) -> Platform:
         if directory.is_locked():
             return read_json(directory.platform, Platform)
     except FileNotFoundError:
-        raise ConfigurationError(f"the platform on {directory.root} is not ready yet") from None
+        raise ConfigurationError(f"the platform on {directory.root} is not ready yet, or no whole one") from None
     raise ConfigurationError(f"no platform is running on {directory.root}: start one with `ledgerx up`")
 
 

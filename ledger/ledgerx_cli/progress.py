@@ -60,13 +60,16 @@ class LeftoversStopped(msgspec.Struct, frozen=True, tag_field="event", tag="left
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready", kw_only=True):
-    """The whole platform is up, `after_s` seconds after the command; the rest are URLs and paths."""
+    """Everything is up, `after_s` seconds after the command; the rest are URLs and paths.
 
-    base_url: str
-    docs_url: str
+    Without an API there are no URLs, and without a database of its own to make it in there is no demo tenant.
+    """
+
+    base_url: str | None = None
+    docs_url: str | None = None
     logs: str
-    demo: str
-    demo_netrc: str
+    demo: str | None = None
+    demo_netrc: str | None = None
     after_s: float
 
 

@@ -14,10 +14,16 @@ from pathlib import Path
 from time import monotonic
 
 import msgspec
-import psutil
 
+from ledgerx.errors import ConfigurationError
 from ledgerx_cli.failures import CommandFailed
 from ledgerx_cli.progress import PartCrashed, PartKilled, PartReady, PartStarting, PartStopped, Report
+
+try:
+    import psutil
+except ModuleNotFoundError:
+    # Such as in the image of the parts.
+    raise ConfigurationError("the embedded servers are not installed: pip install 'ledgerx[embedded]'") from None
 
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 30.0

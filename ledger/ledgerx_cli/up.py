@@ -1,16 +1,12 @@
-"""`ledgerx up`: the whole platform on one machine."""
+"""`ledgerx up`: the whole platform on one machine, or parts of it."""
 
 import asyncio
 import logging
-import os
-import secrets
 import signal
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import partial
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from ipaddress import IPv4Address
+from pathlib import Path
 from time import monotonic
 from typing import Annotated
 
@@ -18,85 +14,51 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.types import Port
 
-from ledgerx import settings
+from ledgerx import management
 from ledgerx.errors import ConfigurationError
 from ledgerx.keys import write_new_keyset
-from ledgerx.logins import ROLES, Database, set_passwords
-from ledgerx.migrate import migrate
+from ledgerx.logins import Database
 from ledgerx.sealing import write_new_sealing_keys
-from ledgerx.search_terms import fill_search_terms
-from ledgerx.settings import Secret
-from ledgerx_cli import demo, display
-from ledgerx_cli.data_directory import DataDirectory, read_json, write_private_json
-from ledgerx_cli.embedded import kafka
-from ledgerx_cli.embedded.postgres import Postgres
+from ledgerx_cli import display, up_settings
+from ledgerx_cli.data_directory import DataDirectory, write_private_json
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
+from ledgerx_cli.parts import Surroundings, management_urls, own_part
 from ledgerx_cli.platform import Platform
-from ledgerx_cli.ports import LOOPBACK, free_ports, is_free
-from ledgerx_cli.progress import DatabaseReady, Downloading, Event, LeftoversStopped, PartReady, Ready, Report
-from ledgerx_cli.supervisor import Part, Supervisor, stop_leftovers
-from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_cli.ports import LOOPBACK, is_free
+from ledgerx_cli.progress import Downloading, Event, LeftoversStopped, PartCrashed, PartReady, Ready, Report
+from ledgerx_cli.servers import Servers
+from ledgerx_cli.supervisor import Supervisor, stop_leftovers
+from ledgerx_cli.up_settings import PARTS, PartName, Plan
 
-DATABASE = "ledgerx"
-_READY_TIMEOUT_S = 2
-# Longer than a part takes to finish the work in hand.
-_STOP_TIMEOUT_S = 30
-
-
-class Servers(msgspec.Struct, frozen=True):
-    """Real servers that take the place of the embedded ones.
-
-    `LEDGERX_DATABASE_URL` is the libpq URL of an administrator, `LEDGERX_KAFKA` the bootstrap servers. How to reach
-    those is said by the settings of every part that uses Kafka. With `LEDGERX_WEBHOOKS_ALLOW_PRIVATE` webhooks may be
-    on this machine.
-    """
-
-    database_url: Secret | None = None
-    kafka: str | None = None
-    webhooks_allow_private: bool = False
-
-
-class Passwords(msgspec.Struct, frozen=True):
-    """The passwords of the embedded database's administrator and of the platform's roles."""
-
-    admin: str
-    roles: dict[str, str]
+_LOOPBACK = IPv4Address(LOOPBACK)
 
 
 def up(
     *,
-    port: Annotated[Port, Parameter(help="The API's port on 127.0.0.1.")] = 8080,
+    parts: Annotated[tuple[PartName, ...], Parameter(consume_multiple=True, help="The parts to run.")] = PARTS,
+    host: Annotated[IPv4Address, Parameter(env_var="LEDGERX_HOST", help="The address to listen on.")] = _LOOPBACK,
+    port: Annotated[Port, Parameter(help="The API's port there.")] = 8080,
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
     """Run the whole platform on this machine until Ctrl-C; a second start goes on with the same data."""
     directory = DataDirectory(data)
-    servers = _servers()
+    plan = up_settings.load_plan(frozenset(parts), host=str(host), port=port)
     # Its complaints about a broker that is not there yet are not for the user.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     with directory.locked(), display.json_lines() if json else display.human() as report:
-        asyncio.run(_Up(directory, servers, port, report).run())
-
-
-def _servers() -> Servers:
-    servers = settings.load(Servers)
-    # The parts have URLs of their own.
-    os.environ.pop(f"{settings.PREFIX}DATABASE_URL{settings.FILE_SUFFIX}", None)
-    unused = [name for name in os.environ if name.startswith(f"{settings.PREFIX}KAFKA_")]
-    if unused and servers.kafka is None:
-        raise ConfigurationError(f"{unused[0]} has no use without {settings.PREFIX}KAFKA")
-    return servers
+        asyncio.run(_Up(directory, plan, report).run())
 
 
 class _Up:
-    def __init__(self, directory: DataDirectory, servers: Servers, port: int, report: Report) -> None:
+    def __init__(self, directory: DataDirectory, plan: Plan, report: Report) -> None:
         self._directory = directory
-        self._servers = servers
-        self._port = port
-        self._base_url = f"http://{LOOPBACK}:{port}"
+        self._plan = plan
         self._show = report
         self._supervisor = Supervisor(run=directory.run, logs=directory.logs, report=self._report)
         self._platform: Platform | None = None
+        self._started = False
+        self._crashed: set[str] = set()
         self._stopping = False
 
     async def run(self) -> None:
@@ -115,6 +77,9 @@ class _Up:
             self._directory.platform.unlink(missing_ok=True)
             await self._supervisor.stop()
 
+    def _is_ready(self) -> bool:
+        return self._started and not self._crashed
+
     def _interrupt(self, running: asyncio.Task[None]) -> None:
         # A second signal must not cut the orderly stop short; every step of that has a time-out.
         if not self._stopping:
@@ -122,131 +87,92 @@ class _Up:
             running.cancel()
 
     def _report(self, event: Event) -> None:
-        # A part that was started again has a new process id.
-        if isinstance(event, PartReady) and self._platform is not None:
-            self._publish(self._platform)
+        match event:
+            case PartCrashed():
+                self._crashed.add(event.part)
+            case PartReady():
+                self._crashed.discard(event.part)
+                # A part that was started again has a new process id.
+                if self._platform is not None:
+                    self._publish(self._platform)
         # A closed terminal or pipe must not keep the parts from being stopped; rich turns it into an exit.
         with suppress(OSError, SystemExit):
             self._show(event)
 
     async def _start_and_stay(self) -> None:
+        given = self._plan.settings
+        async with management.serve(given.management_host, given.management_port, self._is_ready):
+            await self._start()
+            await asyncio.Event().wait()
+
+    async def _start(self) -> None:
         began = monotonic()
         if leftovers := await asyncio.to_thread(stop_leftovers, self._directory.run):
             self._report(LeftoversStopped(tuple(leftovers)))
-        if not is_free(self._port):
-            raise ConfigurationError(f"port {self._port} is in use: choose another one with --port")
+        if "api" in self._plan.parts and not is_free(self._plan.port, self._plan.host):
+            raise ConfigurationError(f"port {self._plan.port} is in use: choose another one with --port")
+        servers = Servers(self._directory, self._plan, self._supervisor, self._report)
         async with _first_failure(), asyncio.TaskGroup() as group:
-            starting_database = group.create_task(self._start_database())
-            starting_kafka = group.create_task(self._start_kafka())
-        database, bootstrap = starting_database.result(), starting_kafka.result()
-        management = dict(zip(("relay", "streams"), free_ports(0, 0), strict=True)) | {"api": self._port}
-        async with _first_failure(), asyncio.TaskGroup() as group:
-            for part in self._parts(database, bootstrap, management):
-                group.create_task(self._supervisor.start(part))
-        self._publish(
-            Platform(
-                base_url=self._base_url,
-                database=database,
-                kafka=bootstrap,
-                management={part: f"http://{LOOPBACK}:{port}" for part, port in management.items()},
-                pids=self._supervisor.pids,
-            )
-        )
+            starting_database = group.create_task(self._start_database(servers))
+            starting_kafka = group.create_task(servers.start_kafka(self._downloaded))
+        databases, bootstrap = starting_database.result(), starting_kafka.result()
+        if databases is not None:
+            await self._start_own_parts(databases, bootstrap)
+        self._started = True
+        has_api = "api" in self._plan.parts
+        has_demo = has_api and isinstance(databases, Database)
         self._report(
             Ready(
-                base_url=self._base_url,
-                docs_url=f"{self._base_url}/docs",
+                base_url=self._plan.base_url if has_api else None,
+                docs_url=f"{self._plan.base_url}/docs" if has_api else None,
                 logs=str(self._directory.logs),
-                demo=str(self._directory.demo),
-                demo_netrc=str(self._directory.demo_netrc),
+                demo=str(self._directory.demo) if has_demo else None,
+                demo_netrc=str(self._directory.demo_netrc) if has_demo else None,
                 after_s=round(monotonic() - began, 2),
             )
         )
-        await asyncio.Event().wait()
 
-    async def _start_database(self) -> Database:
-        admin_url = await self._admin_url()
-        began = monotonic()
-        await asyncio.to_thread(migrate, admin_url)
-        await fill_search_terms(admin_url)
-        database = await asyncio.to_thread(set_passwords, admin_url, self._passwords().roles)
-        for keys in (self._directory.keys, self._directory.checkpoint_keys):
-            if not keys.exists():
-                write_new_keyset(keys)
-        if not self._directory.sealing_keys.exists():
-            write_new_sealing_keys(self._directory.sealing_keys)
-        await demo.provide(self._directory, owner_url=database.owner_url, base_url=self._base_url, host=LOOPBACK)
-        self._report(DatabaseReady(after_s=round(monotonic() - began, 2)))
-        return database
+    async def _start_database(self, servers: Servers) -> Database | Path | None:
+        """What the platform's own parts log in with, if there are any."""
+        admin_url = await servers.start_postgres()
+        if not self._plan.own_parts:
+            return None
+        if admin_url is None or self._plan.settings.databases is not None:
+            return self._plan.settings.databases
+        return await servers.prepare_database(admin_url)
 
-    async def _admin_url(self) -> str:
-        if self._servers.database_url is not None:
-            return self._servers.database_url.reveal()
-        server = Postgres(directory=self._directory.postgres, password=self._passwords().admin)
-        await asyncio.to_thread(server.initialise)
-        await self._supervisor.start(server.part())
-        await asyncio.to_thread(server.create_database, DATABASE)
-        return server.url(DATABASE)
-
-    async def _start_kafka(self) -> str:
-        if self._servers.kafka is not None:
-            await kafka.create_topics(KafkaAccess(settings.load(KafkaSettings)))
-            return self._servers.kafka
-        broker = await asyncio.to_thread(kafka.prepare, self._directory.kafka, progress=self._downloaded)
-        await self._supervisor.start(broker.part())
-        await kafka.create_topics(broker.access)
-        return broker.bootstrap
+    async def _start_own_parts(self, databases: Database | Path, bootstrap: str | None) -> None:
+        given, directory = self._plan.settings, self._directory
+        around = Surroundings(
+            plan=self._plan,
+            databases=databases,
+            kafka=bootstrap,
+            exports=directory.exports,
+            keys=_keys(given.keys, directory.keys, write_new_keyset),
+            sealing_keys=_keys(given.sealing_keys, directory.sealing_keys, write_new_sealing_keys),
+            checkpoint_keys=_keys(given.checkpoint_keys, directory.checkpoint_keys, write_new_keyset),
+        )
+        endpoints = management_urls(self._plan)
+        async with _first_failure(), asyncio.TaskGroup() as group:
+            for name, endpoint in endpoints.items():
+                group.create_task(self._supervisor.start(own_part(name, around, endpoint)))
+        # What the other commands need to work with it.
+        if isinstance(databases, Database) and bootstrap is not None and "api" in endpoints:
+            self._publish(
+                Platform(
+                    base_url=self._plan.base_url,
+                    database=databases,
+                    kafka=bootstrap,
+                    management={str(name): url for name, url in endpoints.items()},
+                    pids=self._supervisor.pids,
+                )
+            )
 
     def _downloaded(self, done_bytes: int, total_bytes: int) -> None:
         # Runs in the thread of the download, which nothing else can end.
         if self._stopping:
             raise InterruptedError
         self._report(Downloading(done_bytes, total_bytes))
-
-    def _passwords(self) -> Passwords:
-        try:
-            return read_json(self._directory.secrets, Passwords)
-        except FileNotFoundError:
-            passwords = Passwords(
-                admin=secrets.token_urlsafe(24), roles={role: secrets.token_urlsafe(24) for role in ROLES}
-            )
-            write_private_json(self._directory.secrets, passwords)
-            return passwords
-
-    def _parts(self, database: Database, bootstrap: str, management: Mapping[str, int]) -> Iterator[Part]:
-        """The platform's own parts; the last one is stopped first."""
-        urls = {"relay": database.relay_url, "streams": database.streams_url, "api": database.api_url}
-        for name, port in management.items():
-            environment = {"LEDGERX_DATABASE_URL": urls[name]}
-            if name != "relay":
-                environment["LEDGERX_EXPORTS_URL"] = self._directory.exports.as_uri()
-            if name == "api":
-                environment |= {
-                    "LEDGERX_HOST": LOOPBACK,
-                    "LEDGERX_PORT": str(port),
-                    "LEDGERX_KEYS": str(self._directory.keys),
-                    "LEDGERX_SEALING_KEYS": str(self._directory.sealing_keys),
-                    "LEDGERX_WEBHOOKS_ALLOW_PRIVATE": str(self._servers.webhooks_allow_private),
-                    "LEDGERX_ISSUER": self._base_url,
-                    "LEDGERX_DEFAULT_TENANT": demo.TENANT,
-                }
-            else:
-                environment |= {"LEDGERX_KAFKA": bootstrap, "LEDGERX_MANAGEMENT_PORT": str(port)}
-            if name == "streams":
-                environment |= {
-                    "LEDGERX_ENGINE_DATABASE_URL": database.api_url,
-                    "LEDGERX_CHECKPOINT_KEYS": str(self._directory.checkpoint_keys),
-                    "LEDGERX_SEALING_KEYS": str(self._directory.sealing_keys),
-                    "LEDGERX_WEBHOOKS_ALLOW_PRIVATE": str(self._servers.webhooks_allow_private),
-                }
-            yield Part(
-                name=name,
-                # -P: a directory below the current one must not be taken for a package.
-                command=(sys.executable, "-P", "-m", "ledgerx_cli", name),
-                environment=environment,
-                ready=partial(asyncio.to_thread, _is_ready, port),
-                stop_timeout_s=_STOP_TIMEOUT_S,
-            )
 
     def _publish(self, platform: Platform) -> None:
         self._platform = msgspec.structs.replace(platform, pids=self._supervisor.pids)
@@ -262,12 +188,10 @@ async def _first_failure() -> AsyncIterator[None]:
         raise failures.exceptions[0] from None
 
 
-def _is_ready(port: int) -> bool:
-    connection = HTTPConnection(LOOPBACK, port, timeout=_READY_TIMEOUT_S)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+def _keys(given: Path | None, own: Path, make: Callable[[Path], object]) -> Path:
+    """The file of keys that is given, else our own, which is made on the first start."""
+    if given is not None:
+        return given
+    if not own.exists():
+        make(own)
+    return own

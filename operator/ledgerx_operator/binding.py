@@ -7,7 +7,6 @@ holds otherwise, by hand or after a crash halfway, is replaced by a fresh one. T
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -27,7 +26,10 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """A Secret to keep, and whose it is: `kind`, `owner_name` and `owner_uid` are the object's in `namespace`."""
+    """A Secret to keep, and whose it is: `kind`, `owner_name` and `owner_uid` are the object's in `namespace`.
+
+    `more` goes into it beside the client.
+    """
 
     namespace: str
     name: str
@@ -37,6 +39,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: UUID
     client_id: str
     api_url: str
+    more: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def data(self, client_secret: str) -> dict[str, str]:
         """What an application gets, as servicebinding.io wants it."""
@@ -50,6 +53,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
             "tenant": str(self.tenant_id),
             "client-id": self.client_id,
             "client-secret": client_secret,
+            **self.more,
         }
 
 
@@ -91,7 +95,7 @@ async def keep_binding(
     before = await cluster.read_secret(binding.namespace, binding.name)
     if before is not None and not _is_ours(before, binding):
         raise NotYet("SecretTaken", f"there is a Secret {binding.name} that the operator did not make for this object")
-    known = _decoded({} if before is None else before.data or {})
+    known = decoded(before)
     rotated_for = _annotations(before).get(ROTATED_FOR)
     given = known.get("client-secret", "")
     secrets, current = await tenancy.read_secrets(connection, binding.tenant_id, binding.client_id, given)
@@ -154,11 +158,12 @@ def _annotations(secret: Secret | None) -> Mapping[str, str]:
     return (secret.metadata.annotations if secret is not None and secret.metadata else None) or {}
 
 
-def _decoded(data: Mapping[str, Any]) -> dict[str, str]:
-    decoded = {}
-    for key, value in data.items():
+def decoded(secret: Secret | None) -> dict[str, str]:
+    """What a Secret holds; what is no text counts as empty."""
+    held = {}
+    for key, value in ({} if secret is None else secret.data or {}).items():
         try:
-            decoded[key] = base64.b64decode(value).decode()
+            held[key] = base64.b64decode(value).decode()
         except ValueError:
-            decoded[key] = ""
-    return decoded
+            held[key] = ""
+    return held

@@ -1,7 +1,9 @@
 """What the operator reads and writes in the cluster beside its own resources' statuses, which are kopf's to patch."""
 
+import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 from lightkube import ApiError, AsyncClient
@@ -15,8 +17,10 @@ from ledgerx_operator.names import DATABASES, GROUP, MANAGED_BY, OPERATOR, TENAN
 
 LedgerTenant = create_namespaced_resource(GROUP, VERSION, "LedgerTenant", TENANTS)
 LedgerDatabase = create_namespaced_resource(GROUP, VERSION, "LedgerDatabase", DATABASES)
+CnpgCluster = create_namespaced_resource("postgresql.cnpg.io", "v1", "Cluster", "clusters")
 
 _NOT_FOUND = 404
+_CONFLICT = 409
 
 
 class NamespaceInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +82,26 @@ class Cluster:
             Secret, metadata.name or "", patch, namespace=metadata.namespace, patch_type=PatchType.MERGE
         )
 
+    async def make_secret(
+        self, name: str, data: Mapping[str, bytes], *, kind: str = "Opaque", labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Make a Secret of the operator's namespace; one that is there stays as it is.
+
+        It has no owner, so that it outlives the chart.
+        """
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        metadata = ObjectMeta(name=name, namespace=self.namespace, labels={MANAGED_BY: OPERATOR, **(labels or {})})
+        try:
+            await self.client.create(Secret(metadata=metadata, type=kind, data=encoded))
+        except ApiError as error:
+            if error.status.code != _CONFLICT:
+                raise
+
+    async def apply_database(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Have a LedgerDatabase of the operator's namespace with these fields; others that it has are left alone."""
+        metadata = ObjectMeta(name=name, namespace=self.namespace, labels={MANAGED_BY: OPERATOR})
+        await self.client.apply(LedgerDatabase(metadata=metadata, spec=dict(spec)), force=True)
+
     async def put_keys(self, name: str, keys: Mapping[str, str | None]) -> None:
         """Set keys of one of the operator's own Secrets, base64-encoded; None takes a key away."""
         before = await self.read_secret(self.namespace, name)
@@ -92,6 +116,25 @@ class Cluster:
             await self.client.patch(
                 Secret, name, {"data": dict(keys)}, namespace=self.namespace, patch_type=PatchType.MERGE
             )
+
+    async def read_cnpg_cluster(self, name: str) -> GenericNamespacedResource | None:
+        """A Cluster of CloudNativePG in the operator's namespace; None where there is none."""
+        try:
+            return await self.client.get(CnpgCluster, name, namespace=self.namespace)
+        except ApiError as error:
+            _pass_if_missing(error)
+            return None
+
+    async def set_cnpg_roles(self, known: GenericNamespacedResource, roles: Sequence[Mapping[str, Any]]) -> None:
+        """Have a Cluster of CloudNativePG manage these roles; refused with a conflict when it has changed since."""
+        metadata = known["metadata"]
+        patch = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": {"managed": {"roles": list(roles)}},
+        }
+        await self.client.patch(
+            CnpgCluster, metadata["name"], patch, namespace=self.namespace, patch_type=PatchType.MERGE
+        )
 
     async def databases(self) -> list[GenericNamespacedResource]:
         """The LedgerDatabases of the operator's namespace."""

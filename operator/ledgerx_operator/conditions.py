@@ -8,6 +8,7 @@ import msgspec
 
 READY = "Ready"
 PROVISIONED = "Provisioned"
+HEALTHY = "Healthy"
 DELETION_BLOCKED = "DeletionBlocked"
 RECONCILIATION_PAUSED = "ReconciliationPaused"
 
@@ -19,6 +20,13 @@ class Condition(msgspec.Struct, frozen=True):
     holds: bool
     reason: str
     message: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a look at an object comes to: fields of its status, and conditions beside those that all objects have."""
+
+    fields: Mapping[str, Any]
+    conditions: Sequence[Condition] = ()
 
 
 def updated(
@@ -49,6 +57,13 @@ def updated(
 def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
     """The condition of a type; empty where there is none."""
     return next((one for one in conditions if one["type"] == kind), {})
+
+
+def is_settled(body: Mapping[str, Any]) -> bool:
+    """Whether an object is ready as it stands."""
+    status = body.get("status") or {}
+    ready = find(status.get("conditions") or [], READY)
+    return ready.get("status") == "True" and ready.get("observedGeneration") == body["metadata"]["generation"]
 
 
 def timestamp(moment: datetime) -> str:

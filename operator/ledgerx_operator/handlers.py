@@ -5,7 +5,7 @@ import random
 import time
 from collections import Counter as Counts
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -14,11 +14,11 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from ledgerx_operator import conditions
-from ledgerx_operator.conditions import Condition
+from ledgerx_operator.conditions import Condition, Outcome
 from ledgerx_operator.failures import Failure, NotYet, failure_of
 from ledgerx_operator.names import PAUSED
 
-Reconcile: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+Reconcile: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Outcome]]
 Leave: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 MAX_DELAY_S = 30.0
@@ -44,16 +44,24 @@ def delay_s(retry: int) -> float:
 class Handlers:
     """What kopf calls for the objects of one kind.
 
-    `observe` adds to the status what is only looked at, such as usage.
+    `observe` adds to the status what is only looked at, such as usage. Objects that are `idle` need no look for drift.
     """
 
     def __init__(
-        self, kind: str, reconcile: Reconcile, leave: Leave, observe: Reconcile | None, at_once: asyncio.Semaphore
+        self,
+        kind: str,
+        reconcile: Reconcile,
+        leave: Leave,
+        at_once: asyncio.Semaphore,
+        *,
+        observe: Reconcile | None = None,
+        idle: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self._kind = kind
         self._reconcile = reconcile
         self._leave = leave
         self._observe = observe
+        self._idle = idle
         self._at_once = at_once
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reasons: dict[str, str] = {}
@@ -66,12 +74,14 @@ class Handlers:
     async def looked_at(self, *, body: kopf.Body, patch: kopf.Patch, retry: int = 0, **_: Any) -> None:
         """Put back what has drifted, and tell what there is to see."""
         async with self._locks[_uid(body)]:
-            if body["metadata"].get("deletionTimestamp") is not None:
+            if body["metadata"].get("deletionTimestamp") is not None or (self._idle is not None and self._idle(body)):
                 return
             await self._look(body, patch, retry)
             if self._observe is not None and not _is_paused(body):
                 try:
-                    _set(body, patch, await self._observe(body))
+                    observed = await self._observe(body)
+                    _set(body, patch, observed.fields)
+                    self._condition(body, patch, observed.conditions)
                 except Exception as error:  # noqa: BLE001 - told as any other
                     _log.warning("not observed", kind=self._kind, reason=failure_of(error).reason)
 
@@ -108,7 +118,7 @@ class Handlers:
         began = time.monotonic()
         try:
             async with self._at_once:
-                fields = await self._reconcile(body)
+                outcome = await self._reconcile(body)
         except Exception as error:  # noqa: BLE001 - every failure becomes a condition
             failure = failure_of(error)
             _RECONCILES.labels(self._kind, failure.reason).inc()
@@ -120,14 +130,12 @@ class Handlers:
         finally:
             _SECONDS.labels(self._kind).observe(time.monotonic() - began)
         _RECONCILES.labels(self._kind, "Done").inc()
-        _set(body, patch, fields)
+        _set(body, patch, outcome.fields)
         reason, message = "Reconciled", "as declared"
         if body["spec"].get("suspended"):
             reason, message = "Suspended", "suspended as declared: nobody may use it"
-        done = [Condition(conditions.READY, True, reason, message), resumed]
-        if "tenantID" in fields:
-            done.append(Condition(conditions.PROVISIONED, True, "Provisioned", "the tenant is there"))
-        self._tell(body, patch, reason, message, done)
+        ready = Condition(conditions.READY, True, reason, message)
+        self._tell(body, patch, reason, message, [ready, resumed, *outcome.conditions])
 
     def _tell(
         self,
@@ -135,14 +143,13 @@ class Handlers:
         patch: kopf.Patch,
         reason: str,
         message: str,
-        now: list[Condition],
+        now: Sequence[Condition],
         *,
         kind: str = "Normal",
     ) -> None:
         before = (body.get("status") or {}).get("conditions") or []
-        generation = body["metadata"]["generation"]
-        after = conditions.updated(before, now, generation=generation, at=datetime.now(UTC))
-        _set(body, patch, {"conditions": after, "observedGeneration": generation})
+        self._condition(body, patch, now)
+        _set(body, patch, {"observedGeneration": body["metadata"]["generation"]})
         if self._reasons.get(_uid(body)) != reason and conditions.find(before, now[0].type).get("reason") != reason:
             kopf.event(body, type=kind, reason=reason, message=message)
             _log.info(
@@ -153,6 +160,12 @@ class Handlers:
                 detail=message,
             )
         self._count(_uid(body), reason)
+
+    @staticmethod
+    def _condition(body: kopf.Body, patch: kopf.Patch, now: Sequence[Condition]) -> None:
+        before = patch.status.get("conditions") or (body.get("status") or {}).get("conditions") or []
+        generation = body["metadata"]["generation"]
+        _set(body, patch, {"conditions": conditions.updated(before, now, generation=generation, at=datetime.now(UTC))})
 
     def _count(self, uid: str, reason: str | None) -> None:
         before = self._reasons.pop(uid, None)

@@ -7,11 +7,11 @@ from typing import Any
 from ledgerx import tenancy
 from ledgerx.audit import SYSTEM
 from ledgerx.errors import NotFound
-from ledgerx.lifecycle import TenantState
 from ledgerx_operator.binding import Binding, keep_binding
 from ledgerx_operator.cluster import Cluster
+from ledgerx_operator.conditions import Outcome
 from ledgerx_operator.failures import NotYet
-from ledgerx_operator.ledger_tenant import Placed, TenantReconciler
+from ledgerx_operator.placement import Placement
 from ledgerx_operator.settings import OperatorSettings
 from ledgerx_operator.specs import ClientSpec, spec_of
 
@@ -19,16 +19,16 @@ from ledgerx_operator.specs import ClientSpec, spec_of
 class ClientReconciler:
     """Brings LedgerClients to what they declare, and ends them."""
 
-    def __init__(self, cluster: Cluster, tenants: TenantReconciler, settings: OperatorSettings) -> None:
+    def __init__(self, cluster: Cluster, placement: Placement, settings: OperatorSettings) -> None:
         self._cluster = cluster
-        self._tenants = tenants
+        self._placement = placement
         self._settings = settings
 
-    async def reconcile(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def reconcile(self, body: Mapping[str, Any]) -> Outcome:
         """Have the client as declared and return its status. Raises `Failure`s and what they come from."""
         metadata, spec = body["metadata"], spec_of(body, ClientSpec)
         namespace, name = metadata["namespace"], metadata["name"]
-        placed = await self._tenant_of(namespace, spec)
+        placed = await self._placement.locate(namespace, spec.tenant_ref.name)
         if placed is None:
             raise NotYet("TenantNotReady", f"the LedgerTenant {spec.tenant_ref.name} is not provisioned")
         secret_name = spec.secret_name or f"{name}-ledger-client"
@@ -52,20 +52,15 @@ class ClientReconciler:
                 metadata.get("annotations") or {},
                 overlap_s=self._settings.rotation_overlap_s,
             )
-        return {"clientID": client_id, "binding": {"name": secret_name}}
+        return Outcome({"clientID": client_id, "binding": {"name": secret_name}})
 
     async def leave(self, body: Mapping[str, Any]) -> None:
         """End the client of an object that is deleted; the cluster removes its Secret."""
         client_id = (body.get("status") or {}).get("clientID")
-        placed = await self._tenant_of(body["metadata"]["namespace"], spec_of(body, ClientSpec))
+        spec = spec_of(body, ClientSpec)
+        placed = await self._placement.locate(body["metadata"]["namespace"], spec.tenant_ref.name)
         if client_id is None or placed is None:
             return
         async with placed.database.pool.connection() as connection:
             with suppress(NotFound):
                 await tenancy.delete_client(connection, placed.record.tenant_id, client_id, SYSTEM)
-
-    async def _tenant_of(self, namespace: str, spec: ClientSpec) -> Placed | None:
-        placed = await self._tenants.locate(namespace, spec.tenant_ref.name)
-        if placed is None or placed.record.state in (TenantState.DELETING, TenantState.PURGED):
-            return None
-        return placed

@@ -5,6 +5,7 @@ VERSION = "v1alpha1"
 TENANTS = "ledgertenants"
 DATABASES = "ledgerdatabases"
 CLIENTS = "ledgerclients"
+EXPORTS = "ledgerexports"
 
 # kopf keeps its bookkeeping below this prefix.
 OPERATOR_PREFIX = "operator.ledgerx.io"
@@ -20,3 +21,6 @@ OPERATOR = "ledgerx-operator"
 LEASE = "ledgerx-operator"
 SECRET_TYPE = "servicebinding.io/ledgerx"  # noqa: S105 - a name
 DATABASE_SECRETS = {role: f"ledgerx-databases-{role}" for role in ("api", "streams", "relay")}
+# The platform's keys, in files as API and streams mount them.
+KEYS = "ledgerx-keys"
+SEALING_KEYS = "sealing.json"

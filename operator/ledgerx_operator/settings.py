@@ -1,18 +1,26 @@
 """Settings of `ledgerx operator`."""
 
+from pathlib import Path
+from typing import Annotated
+
 import msgspec
 
 
 class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`namespace` is the operator's own, `api_url` what it tells applications, both URLs lists separated by commas.
+    """`namespace` is the operator's own, `api_url` what it tells applications.
 
-    Without `watch_namespaces` it looks after tenants in the whole cluster.
+    `watch_namespaces` and `oidc_issuers` are lists separated by commas; without the first it looks after tenants in the
+    whole cluster. `configuration` is a file, see `ledgerx_operator.bootstrap`.
     """
 
     namespace: str
     api_url: str
     watch_namespaces: str | None = None
+    configuration: Path | None = None
     oidc_issuers: str | None = None
+    exports_destinations: str | None = None
+    exports_tenant_bytes: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024**3
+    webhooks_allow_private: bool = False
     database_connections: int = 4
     drift_interval_s: float = 300.0
     rotation_overlap_s: int = 86_400

@@ -5,10 +5,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ledgerx.exports import Dataset, Format
 from ledgerx.registries import WantedAsset
 from ledgerx.roles import Role
+from ledgerx.snapshots import SnapshotSettings
 from ledgerx.tenancy import Scope
 from ledgerx.trust import Algorithm, Trust
+from ledgerx.webhooks import Target
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -28,6 +31,14 @@ class SecretKey(_Spec, frozen=True):
 
     name: str
     key: str = "uri"
+
+
+class CnpgCluster(_Spec, frozen=True):
+    """A Cluster of CloudNativePG in the same namespace; None is what it was made with."""
+
+    name: str
+    database: str | None = None
+    owner: str | None = None
 
 
 class Limits(_Spec, frozen=True):
@@ -65,6 +76,39 @@ class Auth(_Spec, frozen=True):
         return Trust(**msgspec.structs.asdict(self))
 
 
+class Snapshots(_Spec, frozen=True):
+    """When balances are captured and for how long that is kept; None leaves it alone."""
+
+    schedule: tuple[str, ...] | None = None
+    retention_days: int | None = None
+
+    def over(self, known: SnapshotSettings) -> SnapshotSettings:
+        """The settings with what is said here instead."""
+        return SnapshotSettings(
+            schedule=known.schedule if self.schedule is None else self.schedule,
+            retention_days=known.retention_days if self.retention_days is None else self.retention_days,
+        )
+
+
+class Webhook(_Spec, frozen=True):
+    """An endpoint that events are sent to, of all types unless some are named."""
+
+    name: str
+    url: str
+    description: str | None = None
+    event_types: tuple[str, ...] | None = None
+
+    def target(self) -> Target:
+        """The same as the ledger keeps it."""
+        return Target(url=self.url, description=self.description, event_types=self.event_types)
+
+
+class BootstrapUser(_Spec, frozen=True):
+    """The first owner of a tenant."""
+
+    email: str
+
+
 class TenantSpec(_Spec, frozen=True):
     """A LedgerTenant's."""
 
@@ -76,6 +120,9 @@ class TenantSpec(_Spec, frozen=True):
     categories: Categories = Categories()
     members: Members = Members()
     auth: Auth | None = None
+    snapshots: Snapshots = Snapshots()
+    webhooks: tuple[Webhook, ...] = ()
+    bootstrap_user: BootstrapUser | None = None
     connection_secret_name: str | None = None
     adopt_tenant_id: str | None = msgspec.field(default=None, name="adoptTenantID")
     deletion_policy: str = "Retain"
@@ -128,16 +175,24 @@ class AllowedAdoption(_Spec, frozen=True):
     name: str
 
 
-class DatabaseSpec(_Spec, frozen=True):
-    """A LedgerDatabase's."""
+class Events(_Spec, frozen=True):
+    """For how many days the outbox is kept; None leaves it to the streams."""
 
-    admin_secret_ref: SecretKey
+    retention_days: int | None = None
+
+
+class DatabaseSpec(_Spec, frozen=True):
+    """A LedgerDatabase's; it has either of the two references."""
+
+    admin_secret_ref: SecretKey | None = None
+    cnpg_cluster_ref: CnpgCluster | None = None
     allowed_namespaces: AllowedNamespaces | None = None
     allowed_adoptions: tuple[AllowedAdoption, ...] = ()
     tenant_defaults: Limits = Limits()
     tenant_maxima: Limits = Limits()
     max_tenants: int = 10_000
     schedulable: bool = True
+    events: Events = Events()
 
     def admits(self, labels: Mapping[str, str]) -> bool:
         """Whether a namespace with these labels may bring tenants."""
@@ -165,6 +220,16 @@ class ClientSpec(_Spec, frozen=True):
     tenant_ref: Reference
     scopes: frozenset[Scope]
     secret_name: str | None = None
+
+
+class ExportSpec(_Spec, frozen=True):
+    """A LedgerExport's: once unless there is a schedule, a cron expression in the tenant's time zone."""
+
+    tenant_ref: Reference
+    format: Format
+    dataset: Dataset
+    schedule: str | None = None
+    destination: str | None = None
 
 
 def spec_of(body: Mapping[str, Any], kind: type[S]) -> S:

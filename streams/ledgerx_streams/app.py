@@ -16,6 +16,7 @@ from faust.types import StreamT
 from ledgerx import management, telemetry
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.exports import TOPIC_EXPORTS
+from ledgerx.garbage import collect_seldom
 from ledgerx.settings import load
 from ledgerx_streams import topics
 from ledgerx_streams.agents import JournalAgent
@@ -41,6 +42,7 @@ def main() -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # uvloop looks names up in four threads, which the names of a few slow name servers would take for themselves.
     os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOKUPS_PER_WEBHOOK * settings.webhooks_at_once))
+    collect_seldom()
     return uvloop.run(_run_until_signalled(settings))
 
 

@@ -29,7 +29,8 @@ _log = structlog.get_logger(__name__)
 async def tend_outbox(pool: Pool, *, database: str, slot: str, days: int) -> None:
     """Drop the days that ended `days` days ago, once all that is in them has arrived, and measure what stays.
 
-    `pool` is of the role of the streams. What fails is logged, and left to the next time.
+    `pool` is of the role of the streams. A database that says for how long it is kept has the last word. What fails is
+    logged, and left to the next time.
     """
     try:
         async with pool.connection() as connection:

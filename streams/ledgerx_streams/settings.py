@@ -18,8 +18,9 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     `engine_database_url` is that of the engine's role, or `engine_databases` a directory of those; without it this
     worker leaves due holds to others.
 
-    It also leaves exports to others without `exports_url`, the storage that their files go to, at most
-    `exports_max_bytes` each. It writes `exports_at_once`, and files are kept for `exports_keep_days`.
+    It also leaves exports to others without `exports_url`, the storage that their files go to unless they name one of
+    `exports_destinations`, at most `exports_max_bytes` each. It writes `exports_at_once`, and files are kept for
+    `exports_keep_days`, those at destinations for good.
 
     The outbox is kept for `outbox_retention_days` whole days at least, and until the slot has confirmed it, which is
     that of the relay or of Debezium: `relay_slot`, or what those of many databases begin with.
@@ -38,6 +39,7 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     engine_database_url: Secret | None = None
     engine_databases: Path | None = None
     exports_url: str | None = None
+    exports_destinations: str | None = None
     exports_at_once: Annotated[int, Meta(ge=1, le=16)] = 2
     exports_keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 7
     exports_max_bytes: Annotated[int, Meta(ge=1, le=MAX_FILE_BYTES)] = 16 * 1024**3

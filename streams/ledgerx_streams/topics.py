@@ -1,6 +1,7 @@
 """The topics that the Faust app needs before it starts: the journal's is waited for, the others are made."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -34,15 +35,25 @@ async def prepare(kafka: KafkaAccess) -> None:
             await asyncio.sleep(_POLL_S)
         replicas = max(partitions)
         limit = {"max.message.bytes": str(MESSAGE_MAX_BYTES)}
-        response = await admin.create_topics(
+        await make_missing(
+            admin,
             [
                 NewTopic(TOPIC_DEAD_LETTERS, 1, replicas, topic_configs=limit),
                 NewTopic(TOPIC_EXPORTS, 1, replicas),
                 NewTopic(TOPIC_ENTRIES, len(partitions), replicas, topic_configs=limit),
-            ]
+            ],
         )
     finally:
         await admin.close()
+
+
+async def make_missing(admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic]) -> None:
+    """Make those topics that are not there; who may make none needs to find them all. Raises `KafkaError`."""
+    known = set(await admin.list_topics())
+    missing = [topic for topic in wanted if topic.name not in known]
+    if not missing:
+        return
+    response = await admin.create_topics(missing)
     for topic, code, message in response.topic_errors:
         error = for_code(code)
         if error not in {NoError, TopicAlreadyExistsError}:

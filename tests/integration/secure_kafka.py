@@ -3,11 +3,14 @@
 import hashlib
 import os
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     CompactArray,
@@ -30,6 +33,7 @@ _ITERATIONS = 4096
 _SHA_512 = 2
 _LISTENERS = """
 listeners=CLIENT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
+advertised.listeners=CLIENT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}
 listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,TLS:SSL
 ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
@@ -41,7 +45,13 @@ listener.name.sasl.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{username}="{password}";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:ANONYMOUS
 """
+# The codes of https://kafka.apache.org/protocol and of Kafka's Java enumerations of the same names.
+_TOPIC, _LITERAL, _WRITE, _DENY = 2, 3, 4, 2
+_CLUSTER, _CREATE, _DESCRIBE, _ALLOW = 4, 5, 8, 3
 
 
 class SecureKafka(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +110,44 @@ async def start_secure_kafka(directory: Path, supervisor: Supervisor) -> SecureK
             "LEDGERX_KAFKA_KEY_FILE": str(client.key),
         },
     )
+
+
+@asynccontextmanager
+async def write_denied(bootstrap: str, topic: str) -> AsyncIterator[None]:
+    """Let `USERNAME` not write to a topic meanwhile. `bootstrap` is that of the plain listener."""
+    rule = (_TOPIC, topic, _LITERAL, f"User:{USERNAME}", "*", _WRITE, _DENY)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        made = await admin._send_request(CreateAclsRequest(*rule))
+        assert [code for code, _ in made.creation_responses] == [0]
+        yield
+        gone = await admin._send_request(DeleteAclsRequest(*rule))
+        assert [code for code, *_ in gone.filter_responses] == [0]
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def creation_denied(bootstrap: str) -> AsyncIterator[None]:
+    """Let `USERNAME` see topics and make none meanwhile. `bootstrap` is that of the plain listener.
+
+    Where there is a rule for a resource, what no rule allows is denied.
+    """
+    of_user = (_LITERAL, f"User:{USERNAME}", "*")
+    rules = [(_CLUSTER, "kafka-cluster", *of_user, _CREATE, _DENY), (_TOPIC, "*", *of_user, _DESCRIBE, _ALLOW)]
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        for rule in rules:
+            made = await admin._send_request(CreateAclsRequest(*rule))
+            assert [code for code, _ in made.creation_responses] == [0]
+        yield
+        for rule in rules:
+            gone = await admin._send_request(DeleteAclsRequest(*rule))
+            assert [code for code, *_ in gone.filter_responses] == [0]
+    finally:
+        await admin.close()
 
 
 async def _set_scram_password(bootstrap: str, password: str) -> None:

@@ -13,11 +13,12 @@ import pytest
 
 from ledgerx import database as db
 from ledgerx import search
+from ledgerx.filters import TransactionFilters
 from ledgerx.journal import Entry
 from ledgerx.logins import Database
 from ledgerx.reading import NEWEST
 from ledgerx.roles import SCOPES, Role
-from ledgerx.search import TransactionFilters, find_transactions
+from ledgerx.search import find_transactions
 from ledgerx.tenancy import ClientCredentials, let_members_post
 from ledgerx_api.tokens import Principal
 from tests.integration.api_process import ApiProcess

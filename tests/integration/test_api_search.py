@@ -12,10 +12,11 @@ import pytest
 
 from ledgerx import database as db
 from ledgerx import search
+from ledgerx.filters import TransactionFilters
 from ledgerx.journal import Entry
 from ledgerx.logins import Database
 from ledgerx.reading import NEWEST
-from ledgerx.search import TransactionFilters, find_transactions
+from ledgerx.search import find_transactions
 from ledgerx.tenancy import ClientCredentials
 from tests.integration.ledger_client import LedgerClient
 
@@ -116,7 +117,6 @@ async def test_a_page_looks_at_no_more_than_its_share_and_the_next_goes_on(
 ) -> None:
     await asyncio.gather(*(client.transfer(f"{n}", "2.00" if n == 3 else "1.00") for n in range(50)))
     monkeypatch.setattr(search, "LOOKS", 10)
-    monkeypatch.setattr(search, "_LOOKS_AT_ONCE", 4)
     filters = TransactionFilters(amount_from="2")
     async with db.pool(shared_database.api_url, application_name="test", max_size=1) as pool:
         found: list[Entry] = []

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -12,8 +12,21 @@ import pytest
 from ledgerx import database as db
 from ledgerx.audit import SYSTEM
 from ledgerx.database import Pool
+from ledgerx.errors import ExportExpired
 from ledgerx.export_files import ExportFiles
-from ledgerx.exports import Dataset, Export, Failure, Format, Status, Wanted, end_export, read_export, request_export
+from ledgerx.exports import (
+    NEWEST,
+    Dataset,
+    Export,
+    Failure,
+    Format,
+    Status,
+    Wanted,
+    end_export,
+    read_export,
+    read_exports,
+    request_export,
+)
 from ledgerx.logins import Database
 from ledgerx_streams.exports import worker
 from ledgerx_streams.exports.leases import Claim, Due, Leases
@@ -111,7 +124,7 @@ async def test_a_cancelled_export_is_nobodys(pool: Pool, exports: Exports) -> No
     assert not await leases.finish(claim, Measures(), keep_days=1)
     assert (await exports.read(due)).status is Status.CANCELLED
     exports.make_due(due)
-    assert await leases.leftover(due) is True
+    assert await leases.leftover(due) == (True, None)
 
 
 async def test_the_exports_of_a_tenant_are_written_one_after_the_other(
@@ -128,6 +141,45 @@ async def test_the_exports_of_a_tenant_are_written_one_after_the_other(
     await claimed(leases, two)
 
 
+async def test_a_delivered_export_is_the_platform_s_no_more(pool: Pool, exports: Exports) -> None:
+    leases = Leases(pool)
+    due = await exports.request()
+    # Only the owner of the schema may name one, which an administrator is.
+    exports.admin("destination = 'archive'", due)
+    claim = await claimed(leases, due)
+    assert claim.destination == "archive"
+    assert await leases.finish(claim, Measures(), keep_days=1)
+    delivered = await exports.read(due)
+    assert (delivered.status, delivered.path, delivered.expires_at) == (Status.DONE, claim.path, None)
+    with pytest.raises(ExportExpired, match="delivered"):
+        delivered.file  # noqa: B018 - raises
+    exports.make_due(due)
+    await leases.expire(due)
+    assert await leases.leftover(due) == (False, "archive")
+
+
+async def test_who_asks_again_by_the_same_id_gets_the_same_export(exports: Exports, database: Database) -> None:
+    wanted = Wanted(format=Format.CSV, dataset=Dataset.BALANCES)
+    export_id = uuid4()
+    async with await db.connect(database.api_url, application_name="test") as connection:
+        one, again = [
+            await request_export(
+                connection,
+                exports.tenant_id,
+                wanted,
+                SYSTEM,
+                traceparent=None,
+                max_bytes=None,
+                export_id=export_id,
+            )
+            for _ in range(2)
+        ]
+        assert one == again
+        assert [found.id for found in await read_exports(connection, exports.tenant_id, before=NEWEST, limit=9)] == [
+            export_id
+        ]
+
+
 async def test_an_ended_export_is_shown_for_a_while_and_then_forgotten(pool: Pool, exports: Exports) -> None:
     leases = Leases(pool)
     due = await exports.request()
@@ -136,13 +188,13 @@ async def test_an_ended_export_is_shown_for_a_while_and_then_forgotten(pool: Poo
     assert (await exports.read(due)).status is Status.DONE
     exports.make_due(due)
     await leases.expire(due)
-    assert await leases.leftover(due) is True
+    assert await leases.leftover(due) == (True, None)
     await leases.tidied(due)
     assert await leases.leftover(due) is None
     await leases.forget(due)
     assert (await exports.read(due)).status is Status.EXPIRED
     exports.make_due(due)
-    assert await leases.leftover(due) is False
+    assert await leases.leftover(due) == (False, None)
     await leases.forget(due)
     assert await leases.due() == []
 
@@ -153,7 +205,7 @@ async def working(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(worker, "LOOK_S", 0.02)
     monkeypatch.setattr(worker, "_FIRST_PAUSE_S", 0)
     files = ExportFiles(tmp_path.as_uri())
-    running = asyncio.create_task(ExportWorker(pool, files, at_once=2, keep_days=1, max_bytes=50).run())
+    running = asyncio.create_task(ExportWorker(pool, {None: files}, at_once=2, keep_days=1, max_bytes=50).run())
     yield tmp_path
     running.cancel()
     with suppress(asyncio.CancelledError):
@@ -189,7 +241,7 @@ async def test_an_export_that_kills_its_workers_fails_in_the_end(pool: Pool, exp
     due = await exports.request(Format.JSONL)
     exports.admin(f"attempt = {MAX_ATTEMPTS}", due)
     running = asyncio.create_task(
-        ExportWorker(pool, ExportFiles(tmp_path.as_uri()), at_once=2, keep_days=1, max_bytes=50).run()
+        ExportWorker(pool, {None: ExportFiles(tmp_path.as_uri())}, at_once=2, keep_days=1, max_bytes=50).run()
     )
     failed = await ended(exports, due)
     running.cancel()

@@ -9,18 +9,19 @@ from uuid import uuid4
 import psycopg
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 
 from ledgerx import settings
 from ledgerx.logins import Database
 from ledgerx_cli.embedded import kafka
 from ledgerx_cli.supervisor import Supervisor
+from ledgerx_streams import topics
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
 from tests.certificates import Authority
 from tests.integration.journals import assert_projected, new_journal, open_engine
 from tests.integration.relaying import JOURNAL, Connection, MakeRelay, eventually, record_entries
-from tests.integration.secure_kafka import SecureKafka, start_secure_kafka
+from tests.integration.secure_kafka import SecureKafka, creation_denied, start_secure_kafka
 from tests.integration.up_process import Up
 from tests.integration.worker_process import StartWorker, projected, until
 
@@ -73,6 +74,19 @@ async def test_what_is_recorded_reaches_the_projections(
         await until(projected(database, journal))
     assert_projected(database, journal)
     assert worker.terminate() == 0
+
+
+async def test_who_may_make_no_topics_uses_those_that_are_there(secure_kafka: SecureKafka) -> None:
+    await topics.prepare(access(secure_kafka.scram))
+    async with creation_denied(secure_kafka.plain):
+        await topics.prepare(access(secure_kafka.scram))
+        admin = AIOKafkaAdminClient(**access(secure_kafka.scram).aiokafka())
+        await admin.start()
+        try:
+            with pytest.raises(TopicAuthorizationFailedError):
+                await topics.make_missing(admin, [NewTopic(f"ledgerx.{uuid4()}", 1, 1)])
+        finally:
+            await admin.close()
 
 
 def test_the_whole_platform_runs_on_it(secure_kafka: SecureKafka, database: Database, tmp_path: Path) -> None:

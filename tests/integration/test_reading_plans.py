@@ -29,12 +29,23 @@ SUMMARIES = Queries("ledgerx", "sql/summaries.sql")
 TIME_TRAVEL = 3 * 1_000 + 3 * 20 + 100
 PAGE: dict[str, Any] = {"before": LAST // 2, "after": 0, "limit": 51}
 PERIOD: dict[str, Any] = {"since": MIDDLE, "until": MIDDLE + timedelta(days=3)}
-LINES = {**PERIOD, "account_id": 1, "seq": LAST, "after_at": MIDDLE, "after_seq": 0, "after_line": -1, "limit": 51}
-FITTING: dict[str, Any] = {
+LINES: dict[str, Any] = {
+    "account_id": 1,
+    "seq": LAST,
+    "begin_seq": LAST // 2,
+    "end_seq": LAST // 2 + 3 * 24 * 60,
+    "after_at": MIDDLE,
+    "after_seq": 0,
+    "after_line": -1,
+    "limit": 51,
+}
+FITTING_ENTRIES: dict[str, Any] = {
     "known": 2**63 - 1,
     **dict.fromkeys(("kind", "reference", "category", "metadata", "effective_from", "effective_to")),
-    **dict.fromkeys(("amount_from", "amount_to", "lows", "highs")),
 }
+FITTING_POSTINGS = dict.fromkeys(("account_ids", "lows", "highs", "owner", "amount_from", "amount_to"))
+NEAR = list(range(9_000, 9_500))
+FAR = list(range(2_000, 22_000, 40))
 SUMMED = {
     "since": date(2100, 1, 9),
     "until": date(2100, 1, 12),
@@ -72,7 +83,8 @@ def tenant(shared_database: Database) -> UUID:
         (READING.sums, {**ALL, "codes": ["bank"]}, 10),
         (READING.sums, {**OWN, "codes": ["bank", "users:10"]}, 5),
         (READING.links, {**OWN, "seqs": [LAST // 2]}, 10),
-        (READING.postings, {**OWN, "seqs": list(range(9_000, 9_100))}, 400),
+        (READING.entries, {"seqs": NEAR}, 500),
+        (READING.postings, {**OWN, "seqs": NEAR}, 2_000),
         (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": MIDDLE, "effective_at": None}, 1_000 + 30),
         (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": None, "effective_at": MIDDLE}, TIME_TRAVEL),
         (BALANCES.balance_at, {**ALL, "code": "bank", "as_of": MIDDLE, "effective_at": MIDDLE}, TIME_TRAVEL),
@@ -86,15 +98,15 @@ def tenant(shared_database: Database) -> UUID:
         (STATEMENTS.boundaries, {**ALL, "code": "bank", "seq": None, "by_effect": False, **PERIOD}, 2 * 1_030),
         (STATEMENTS.boundaries, {**OWN, "code": "bank", "seq": None, "by_effect": False, **PERIOD}, 5),
         (STATEMENTS.lines_by_recording, {**LINES}, 250),
-        (STATEMENTS.lines_by_effect, {**LINES, "looks": 102}, 550),
+        (STATEMENTS.lines_by_effect, {**LINES, "until": PERIOD["until"], "looks": 102}, 550),
         (SUMMARIES.summary, {**ALL, **SUMMED, **ONE_USER, "limit": 10_001}, 100),
         (SUMMARIES.summary, {**OWN, **SUMMED, **USERS_RANGE, "limit": 10_001}, 5 * OWNED),
         (SUMMARIES.summary, {**ALL, **SUMMED, "lows": None, "highs": None, "limit": 10_001}, 4 * 3 * 1_500 * 2),
-        (SEARCH.recorded_between, {"recorded_from": MIDDLE, "recorded_to": MIDDLE}, 50),
+        (SEARCH.bounds, {"recorded_from": MIDDLE, "recorded_to": MIDDLE}, 50),
+        (SEARCH.bounds, {"recorded_from": None, "recorded_to": None}, 1),
         (SEARCH.accounts_in_ranges, {**ALL, **USERS_RANGE, "limit": 101}, 101),
         (SEARCH.accounts_in_ranges, {**OWN, **USERS_RANGE, "limit": 1_001}, OWNED),
         (SEARCH.accounts_in_ranges, {**OWN, **ONE_USER, "limit": 1_001}, 0),
-        (SEARCH.newest_entries, PAGE, 51),
         (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1]}, 52),
         (SEARCH.newest_of_accounts, {**PAGE, "account_ids": [1, 2, 3]}, 3 * 52),
         (SEARCH.newest_with_reference, {**PAGE, "reference": "r2000"}, 1),
@@ -102,21 +114,21 @@ def tenant(shared_database: Database) -> UUID:
         (SEARCH.newest_of_category, {**PAGE, "category": "c3"}, 51),
         (SEARCH.newest_with_metadata, {**PAGE, "key": "k", "value": "1"}, 0),
         (SEARCH.codes_with_metadata, {"key": "k", "value": "1", "limit": 1_001}, 0),
+        (SEARCH.fitting_entries, {**FITTING_ENTRIES, "seqs": NEAR, "limit": 51}, 600),
+        (SEARCH.fitting_entries, {**FITTING_ENTRIES, "seqs": FAR, "category": "c3", "limit": 51}, 600),
+        (SEARCH.fitting_entries, {**FITTING_ENTRIES, "seqs": NEAR, "metadata": '{"k":1}', "limit": 51}, 600),
         (
-            SEARCH.fitting_transactions,
-            {**FITTING, **ALL, "seqs": list(range(9_000, 9_500)), "limit": 51},
-            2_600,
+            SEARCH.entries_with_fitting_postings,
+            {**FITTING_POSTINGS, "seqs": NEAR, "account_ids": [1], "limit": 51},
+            1_100,
         ),
         (
-            SEARCH.fitting_transactions,
-            {**FITTING, **OWN, "seqs": list(range(9_000, 9_500)), "limit": 51},
-            2_600,
+            SEARCH.entries_with_fitting_postings,
+            {**FITTING_POSTINGS, "seqs": FAR, "amount_from": "1000.00", "limit": 51},
+            1_100,
         ),
-        (
-            SEARCH.fitting_transactions,
-            {**FITTING, **ALL, "seqs": list(range(9_000, 9_100)), "metadata": '{"k":1}', "limit": 51},
-            600,
-        ),
+        (SEARCH.entries_with_fitting_postings, {**FITTING_POSTINGS, **OWN, "seqs": NEAR, "limit": 51}, 2_100),
+        (SEARCH.entries_with_fitting_postings, {**FITTING_POSTINGS, **USERS_RANGE, "seqs": NEAR, "limit": 51}, 2_100),
         (
             SEARCH.accounts_in_order,
             {**ALL, **USERS_RANGE, "after": "users:5", "looks": 100, "limit": 51}
@@ -170,6 +182,12 @@ async def test_plans_made_on_empty_tables_stay_good(database: Database) -> None:
         (POSTING.load_reversed, {"targets": [target]}, 0),
         (READING.sums, {**ALL, "codes": ["bank"]}, 10),
         (READING.entries, {"seqs": [target]}, 2),
+        (SEARCH.fitting_entries, {**FITTING_ENTRIES, "seqs": [target], "limit": 1}, 2),
+        (
+            SEARCH.entries_with_fitting_postings,
+            {**FITTING_POSTINGS, "seqs": [target], "account_ids": [1], "limit": 1},
+            4,
+        ),
         (REGISTRIES.load_assets, {"codes": ["USD", "EUR"]}, 2),
         (REGISTRIES.load_categories, {"codes": ["c3"]}, 0),
     ]

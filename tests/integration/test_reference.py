@@ -120,7 +120,7 @@ async def write_exports(database: Database, api: ApiProcess) -> None:
     waiting = "SELECT count(*) FROM ledgerx.exports WHERE status IN ('queued', 'running')"
     async with pool(database.streams_url, application_name="test", max_size=3) as connections:
         files = ExportFiles(api.exports.as_uri())
-        worker = ExportWorker(connections, files, at_once=1, keep_days=7, max_bytes=MAX_FILE_BYTES)
+        worker = ExportWorker(connections, {None: files}, at_once=1, keep_days=7, max_bytes=MAX_FILE_BYTES)
         working = asyncio.create_task(worker.run())
         with psycopg.connect(database.admin_url, autocommit=True) as connection:
             while connection.execute(waiting).fetchall() != [(0,)]:  # noqa: ASYNC110 - it is a table

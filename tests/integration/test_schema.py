@@ -82,7 +82,7 @@ def test_row_level_security_is_forced_on_every_table(admin: psycopg.Connection[t
     assert [name for name, forced in tables if not forced] == []
 
 
-def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
+def test_every_policy_asks_for_the_tenant_but_those_of_the_platform(
     admin: psycopg.Connection[tuple[Any, ...]],
 ) -> None:
     policies = admin.execute(
@@ -96,6 +96,7 @@ def test_every_policy_asks_for_the_tenant_but_those_of_registry_and_relay(
     assert others == {
         ("tenants", "registry", ("ledgerx_owner",), "ALL"),
         ("outbox", "relay", ("ledgerx_relay",), "SELECT"),
+        ("outbox_settings", "settings", ("ledgerx_owner",), "ALL"),
         *((table, "due", ("ledgerx_owner",), "SELECT") for table in DUE),
         ("exports", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_endpoints", "due", ("ledgerx_owner",), "SELECT"),

@@ -1,7 +1,6 @@
 import os
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from ledgerx.logins import Database
 from ledgerx_cli import platform
 from ledgerx_cli.data_directory import write_private_json
 from ledgerx_cli.progress import LeftoversStopped, PartCrashed, PartReady
-from tests.integration.up_process import COMMAND, Up
+from tests.integration.up_process import Up, run_ledgerx
 from tests.webhook_receiver import Receiver
 
 PARTS = {"postgres", "kafka", "relay", "streams", "api"}
@@ -24,12 +23,6 @@ PARTS = {"postgres", "kafka", "relay", "streams", "api"}
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
-
-
-def ledgerx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, check=False, env=os.environ | environment
-    )
 
 
 def log_in(up: Up, demo: platform.Demo) -> int:
@@ -127,12 +120,14 @@ def test_a_platform_stops_cleanly_when_its_terminal_and_the_reader_of_its_events
 
 def test_the_other_subcommands_find_the_platform_and_a_second_one_is_refused(data: Path) -> None:
     with Up(data) as up:
-        made = ledgerx("tenant", "create", "acme", "--json", "--data", str(data))
+        made = run_ledgerx("tenant", "create", "acme", "--json", "--data", str(data))
         assert made.returncode == 0
         assert msgspec.json.decode(made.stdout).keys() == {"tenant", "tenant_id", "client_id", "client_secret"}
-        again = ledgerx("tenant", "create", "acme", "--data", str(data))
+        again = run_ledgerx("tenant", "create", "acme", "--data", str(data))
         assert (again.returncode, again.stderr) == (1, 'ledgerx: there is a tenant named "acme" already\n')
-        user = ledgerx("user", "create", "acme", "Ada@Example.com", "--role", "auditor", "--json", "--data", str(data))
+        user = run_ledgerx(
+            "user", "create", "acme", "Ada@Example.com", "--role", "auditor", "--json", "--data", str(data)
+        )
         token = msgspec.json.decode(user.stdout)["password_token"]
         assert up.post("/v1/auth/password-reset", token=token, password="correct horse") == (204, None)
         ada = {"tenant": "acme", "email": "ada@example.com", "password": "correct horse"}
@@ -140,20 +135,20 @@ def test_the_other_subcommands_find_the_platform_and_a_second_one_is_refused(dat
         assert (status, session["scope"]) == (200, "ledger:read")
         eve = ada | {"email": "eve@example.com"}
         assert up.post("/v1/auth/register", **eve)[0] == 403
-        assert ledgerx("tenant", "registration", "acme", "open", "--data", str(data)).returncode == 0
+        assert run_ledgerx("tenant", "registration", "acme", "open", "--data", str(data)).returncode == 0
         assert up.post("/v1/auth/register", **eve)[0] == 202
         status, eves = up.post("/v1/auth/login", **eve)
         assert status == 200
         told = []
         for said in ("no", "yes", "no"):
-            assert ledgerx("tenant", "members-may-post", "acme", said, "--data", str(data)).returncode == 0
+            assert run_ledgerx("tenant", "members-may-post", "acme", said, "--data", str(data)).returncode == 0
             payment = {"debit": "eve", "credit": "shop", "amount": "1"}
             told.append(up.post("/v1/transactions?dry_run=true", eves["access_token"], **payment)[1]["code"])
         assert told == ["forbidden", "unknown_account", "forbidden"]
-        second = ledgerx("up", "--data", str(data))
+        second = run_ledgerx("up", "--data", str(data))
         assert second.returncode == 1
         assert second.stderr == f"ledgerx: {data} is in use by another platform (process {up.process.pid})\n"
-    gone = ledgerx("tenant", "create", "other", "--data", str(data))
+    gone = run_ledgerx("tenant", "create", "other", "--data", str(data))
     assert gone.returncode == 1
     assert gone.stderr.startswith(f"ledgerx: no platform is running on {data}")
 
@@ -162,29 +157,29 @@ def test_verify_finds_what_a_superuser_changed(data: Path) -> None:
     command = ("verify", "--tenant", "demo", "--data", str(data))
     with Up(data) as up:
         up.follow_the_welcome()
-        good = ledgerx(*command)
+        good = run_ledgerx(*command)
         assert good.returncode == 0
         assert good.stdout.startswith("entries: 3\ntransactions: 1\npostings: 2\naccounts: 2\nhead: 3 ")
         with psycopg.connect(platform.find(data).database.admin_url) as connection:
             connection.execute("SET session_replication_role = replica")  # the triggers that refuse sleep
             connection.execute("UPDATE ledgerx.postings SET amount = 2 * amount WHERE seq = 3")
-        bad = ledgerx(*command, "--json")
+        bad = run_ledgerx(*command, "--json")
         assert bad.returncode == 1
         report = msgspec.json.decode(bad.stdout)
         assert (report["ok"], report["findings"][0]["seq"]) == (False, 3)
-        unknown = ledgerx("verify", "--tenant", "nobody", "--data", str(data))
+        unknown = run_ledgerx("verify", "--tenant", "nobody", "--data", str(data))
         assert (unknown.returncode, unknown.stderr) == (1, 'ledgerx: there is no tenant named "nobody"\n')
 
 
 def test_a_port_that_is_in_use_is_a_clear_error(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = ledgerx("up", "--data", str(data), "--port", str(port))
+        refused = run_ledgerx("up", "--data", str(data), "--port", str(port))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == f"ledgerx: port {port} is in use: choose another one with --port\n"
 
 
 def test_how_to_reach_a_kafka_that_is_not_named_is_a_clear_error(data: Path) -> None:
-    refused = ledgerx("up", "--data", str(data), LEDGERX_KAFKA_SECURITY_PROTOCOL="SASL_SSL")
+    refused = run_ledgerx("up", "--data", str(data), LEDGERX_KAFKA_SECURITY_PROTOCOL="SASL_SSL")
     assert refused.returncode == 1
     assert refused.stderr == "ledgerx: LEDGERX_KAFKA_SECURITY_PROTOCOL has no use without LEDGERX_KAFKA\n"

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -28,12 +28,13 @@ COMMAND = (sys.executable, "-m", "ledgerx_cli")
 
 
 class Up:
-    """A running `ledgerx up --json`."""
+    """A running `ledgerx up --json`, of all parts unless `parts` says which."""
 
-    def __init__(self, data: Path, **environment: str) -> None:
+    def __init__(self, data: Path, *, parts: Sequence[str] = (), **environment: str) -> None:
         self.base_url = f"http://127.0.0.1:{(port := free_port())}"
+        chosen = ("--parts", *parts) if parts else ()
         self.process = subprocess.Popen(
-            [*COMMAND, "up", "--json", "--data", data, "--port", str(port)],
+            [*COMMAND, "up", "--json", "--data", data, "--port", str(port), *chosen],
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
         )
@@ -89,6 +90,13 @@ class Up:
         return [msgspec.json.decode(line) for line in answers.splitlines()]
 
 
+def run_ledgerx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a subcommand and return how it ended."""
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+
+
 @asynccontextmanager
 async def clients_of_the_demo(data: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, LedgerClient, LedgerClient]]:
     """A session, and clients in it that speak for the demo tenant's API client and for its owner."""
@@ -111,6 +119,4 @@ def tenant_of(demo: platform.Demo) -> UUID:
 async def ledgerx(database: Database | None, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a subcommand that wants no platform but a database, if that."""
     environment = {} if database is None else {"LEDGERX_DATABASE_URL": database.owner_url}
-    return await asyncio.to_thread(
-        subprocess.run, [*COMMAND, *arguments], capture_output=True, text=True, env=os.environ | environment
-    )
+    return await asyncio.to_thread(run_ledgerx, *arguments, **environment)

@@ -17,8 +17,9 @@ from psycopg import sql
 
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.supervisor import Supervisor
+from tests.integration.api_process import ApiProcess
 from tests.operator.kube import CRDS, ROOT, Kube, condition, eventually, objects
-from tests.operator.operator_process import OperatorProcess, new_database
+from tests.operator.operator_process import OperatorProcess, api_of, bring_database, new_database
 
 CLUSTER = ROOT / os.environ.get("LEDGERX_CLUSTER", "../shared/kube/cluster")
 NO_CLUSTER = (
@@ -70,23 +71,28 @@ def prepared(kubeconfig: Path) -> Iterator[Kube]:
 
 
 @contextmanager
-def platform_server(directory: Path, password: str) -> Iterator[Postgres]:
-    """A PostgreSQL on which no role of ours exists yet, with the administrator `platform`, who is no superuser."""
-    server = Postgres(directory=directory / "postgres", password=secrets.token_urlsafe(16))
+def serving(server: Postgres, directory: Path) -> Iterator[Postgres]:
+    """The server, made and started, until the end of the block."""
     server.initialise()
     with asyncio.Runner() as runner:
         parts = Supervisor(run=directory, logs=directory, report=lambda _event: None)
         runner.run(parts.start(server.part()))
         try:
-            with psycopg.connect(server.url(), autocommit=True) as connection:
-                connection.execute(
-                    sql.SQL("CREATE ROLE platform LOGIN CREATEROLE REPLICATION PASSWORD {}").format(
-                        sql.Literal(password)
-                    )
-                )
             yield server
         finally:
             runner.run(parts.stop())
+
+
+@contextmanager
+def platform_server(directory: Path, password: str) -> Iterator[Postgres]:
+    """A PostgreSQL on which no role of ours exists yet, with the administrator `platform`, who is no superuser."""
+    server = Postgres(directory=directory / "postgres", password=secrets.token_urlsafe(16))
+    with serving(server, directory), psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE platform LOGIN CREATEROLE REPLICATION PASSWORD {}").format(sql.Literal(password))
+        )
+        connection.close()
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -97,11 +103,18 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def kube(directory: Path) -> Iterator[Kube]:
-    """The cluster with the custom resources."""
+def kubeconfig(directory: Path) -> Iterator[Path]:
+    """The kubeconfig of the cluster."""
     if not os.environ.get("KUBECONFIG") and not CLUSTER.exists():
         pytest.skip(NO_CLUSTER)
-    with control_plane(directory) as kubeconfig, prepared(kubeconfig) as cluster:
+    with control_plane(directory) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def kube(kubeconfig: Path) -> Iterator[Kube]:
+    """The cluster with the custom resources."""
+    with prepared(kubeconfig) as cluster:
         yield cluster
 
 
@@ -144,3 +157,20 @@ def operators(kube: Kube, directory: Path) -> Iterator[Callable[..., OperatorPro
     yield start
     for operator in started:
         operator.end()
+
+
+@pytest.fixture
+def operator(operators: Callable[..., OperatorProcess], namespace: str, admin_url: str) -> OperatorProcess:
+    """An operator for `namespace` with the database `main`."""
+    started = operators(namespace)
+    bring_database(started, admin_url)
+    return started
+
+
+@pytest.fixture
+def api(operator: OperatorProcess, directory: Path) -> Iterator[ApiProcess]:
+    """The API on that database, as the role whose URL the operator hands out."""
+    process = api_of(operator, directory)
+    process.start()
+    yield process
+    process.end()

@@ -33,6 +33,8 @@ _PATHS = {
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "LedgerTenant": "/apis/ledgerx.io/v1alpha1/namespaces/{namespace}/ledgertenants",
     "LedgerDatabase": "/apis/ledgerx.io/v1alpha1/namespaces/{namespace}/ledgerdatabases",
+    "LedgerExport": "/apis/ledgerx.io/v1alpha1/namespaces/{namespace}/ledgerexports",
+    "Cluster": "/apis/postgresql.cnpg.io/v1/namespaces/{namespace}/clusters",
     "LedgerClient": "/apis/ledgerx.io/v1alpha1/namespaces/{namespace}/ledgerclients",
 }
 
@@ -99,9 +101,9 @@ class Kube:
         found: list[Any] = self.request("GET", _PATHS[kind].format(namespace=namespace))["items"]
         return found
 
-    def patch(self, kind: str, namespace: str, name: str, body: Mapping[str, Any]) -> Any:
-        """Merge into an object."""
-        path = f"{_PATHS[kind].format(namespace=namespace)}/{name}"
+    def patch(self, kind: str, namespace: str, name: str, body: Mapping[str, Any], *, part: str = "") -> Any:
+        """Merge into an object, or into a `part` of it such as `/status`."""
+        path = f"{_PATHS[kind].format(namespace=namespace)}/{name}{part}"
         return self.request("PATCH", path, body, content="application/merge-patch+json")
 
     def annotate(self, kind: str, namespace: str, name: str, **annotations: str | None) -> None:

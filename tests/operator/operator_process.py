@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,10 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from ledgerx.logins import Database
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.ports import free_port
+from tests.integration.api_process import ApiProcess
 from tests.operator.kube import RULES, Kube, condition, eventually, objects
 
 API_URL = "http://ledgerx-api.ledgerx.svc:8080"
@@ -104,7 +105,7 @@ class OperatorProcess:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return bool(answer.status == 200)
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             return False
 
 
@@ -134,6 +135,14 @@ def grant(kube: Kube, namespace: str, watched: tuple[str, ...]) -> None:
     bind("Role", {"namespace": namespace}, "ledgerx-operator-own", own_rules)
     for one in (namespace, *watched) if watched else ():
         bind("Role", {"namespace": one}, f"ledgerx-operator-of-{namespace}", watched_rules)
+
+
+def api_of(operator: OperatorProcess, directory: Path, **settings: str) -> ApiProcess:
+    """The API with the URL that an operator hands out for the database `main`."""
+    url = (operator.kube.secret(operator.namespace, "ledgerx-databases-api") or {})["main"]
+    return ApiProcess(
+        Database(admin_url="", owner_url="", api_url=url, streams_url="", relay_url=""), directory, **settings
+    )
 
 
 def new_database(server: Postgres, admin_password: str) -> str:
@@ -167,6 +176,16 @@ def ledger_client(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
         "kind": "LedgerClient",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"tenantRef": {"name": "shop"}, "scopes": ["ledger:read"], **spec},
+    }
+
+
+def ledger_export(namespace: str, name: str = "monthly", **spec: Any) -> dict[str, Any]:
+    """A LedgerExport of the tenant `shop`, of its balances in CSV unless `spec` says otherwise."""
+    return {
+        "apiVersion": "ledgerx.io/v1alpha1",
+        "kind": "LedgerExport",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"tenantRef": {"name": "shop"}, "format": "csv", "dataset": "balances", **spec},
     }
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from ledgerx.exports import Dataset, Format
 from tests.operator.kube import CRDS, EXAMPLES, Kube, KubeError, objects
-from tests.operator.operator_process import ledger_client, ledger_database, ledger_tenant
+from tests.operator.operator_process import ledger_client, ledger_database, ledger_export, ledger_tenant
 
 AUTH = {"issuer": "https://login.example.com", "audience": "a", "roleClaim": ["roles"], "roles": {"x": "member"}}
+WEBHOOK = {"name": "main", "url": "https://example.com/hooks"}
 ID = "0199d9e0-0000-7000-8000-000000000001"
 
 
@@ -30,7 +32,10 @@ def test_kubectl_finds_the_kinds_by_short_names_and_category(kube: Kube) -> None
     assert named["ledgertenants"] == (["lt"], ["ledgerx"])
     assert named["ledgerdatabases"] == (["ldb"], ["ledgerx"])
     assert named["ledgerclients"] == (["lc"], ["ledgerx"])
-    assert {"ledgertenants/status", "ledgerdatabases/status", "ledgerclients/status"} <= named.keys()
+    assert named["ledgerexports"] == (["lx"], ["ledgerx"])
+    assert {f"{kind}/status" for kind in ("ledgertenants", "ledgerdatabases", "ledgerclients", "ledgerexports")} <= (
+        named.keys()
+    )
 
 
 def test_what_is_not_said_has_defaults(kube: Kube, namespace: str) -> None:
@@ -67,6 +72,15 @@ def test_what_is_not_said_has_defaults(kube: Kube, namespace: str) -> None:
         {"auth": AUTH | {"roles": {"x" * 256: "member"}}},
         {"auth": AUTH | {"roleClaim": []}},
         {"auth": AUTH | {"algorithms": ["none"]}},
+        {"snapshots": {"schedule": ["0 0 * *"]}},
+        {"snapshots": {"schedule": []}},
+        {"snapshots": {"retentionDays": 0}},
+        {"webhooks": [{"name": "main", "url": "ftp://example.com"}]},
+        {"webhooks": [{"name": "Main", "url": "https://example.com"}]},
+        {"webhooks": [WEBHOOK, WEBHOOK]},
+        {"webhooks": [WEBHOOK | {"eventTypes": []}]},
+        {"webhooks": [WEBHOOK | {"name": f"n{number}"} for number in range(21)]},
+        {"bootstrapUser": {"email": "nobody"}},
         {"adoptTenantID": "not-a-uuid"},
         {"connectionSecretName": "Shop"},
         {"deletionPolicy": "Forget"},
@@ -83,8 +97,11 @@ def test_names_fit_what_a_tenant_can_be_named(kube: Kube, namespace: str) -> Non
     kube.apply(ledger_tenant(namespace, "a" * 63), dry_run=True)
     with pytest.raises(KubeError, match="at most 63 characters"):
         kube.apply(ledger_tenant(namespace, "a" * 64), dry_run=True)
-    with pytest.raises(KubeError, match="no dots"):
-        kube.apply(ledger_database(namespace, "a.b"), dry_run=True)
+    # A longer one would be no file that pods read.
+    kube.apply(ledger_database(namespace, "a" * 40), dry_run=True)
+    for name in ("a.b", "a" * 41):
+        with pytest.raises(KubeError, match="at most 40 characters and no dots"):
+            kube.apply(ledger_database(namespace, name), dry_run=True)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +166,40 @@ def test_a_client_names_its_tenant_once_and_has_known_scopes(kube: Kube, namespa
     for spec in wrong:
         with pytest.raises(KubeError):
             kube.apply(ledger_client(namespace, "checkout", **spec))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"format": "xlsx"},
+        {"dataset": "users"},
+        {"format": "beancount", "dataset": "balances"},
+        {"schedule": "hourly"},
+        {"destination": "../other"},
+        {"destination": ""},
+    ],
+    ids=str,
+)
+def test_an_export_that_is_none_is_refused(kube: Kube, namespace: str, spec: dict[str, Any]) -> None:
+    with pytest.raises(KubeError):
+        kube.apply(ledger_export(namespace, **spec), dry_run=True)
+
+
+def test_an_export_without_a_schedule_is_fixed(kube: Kube, namespace: str) -> None:
+    kube.apply(ledger_export(namespace, "once"))
+    for spec in ({"format": "parquet"}, {"schedule": "0 * * * *"}, {"tenantRef": {"name": "other"}}):
+        with pytest.raises(KubeError):
+            kube.apply(ledger_export(namespace, "once", **spec))
+    kube.apply(ledger_export(namespace, "nightly", schedule="0 1 * * *"))
+    kube.apply(ledger_export(namespace, "nightly", schedule="0 2 * * *", format="parquet"))
+
+
+def test_formats_and_datasets_are_those_of_the_ledger() -> None:
+    [path] = [path for path in CRDS if path.stem == "ledgerexports"]
+    [definition] = objects(path)
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert schema["format"]["enum"] == list(Format)
+    assert schema["dataset"]["enum"] == list(Dataset)
 
 
 def test_removing_the_chart_keeps_what_was_declared() -> None:

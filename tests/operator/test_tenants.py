@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,50 +17,24 @@ import pytest
 from ledgerx import lifecycle
 from ledgerx.database import connect
 from ledgerx.lifecycle import TenantRecord, TenantState
-from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_cli.embedded.postgres import Postgres
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of
 from tests.operator.kube import TIMEOUT_S, Kube, KubeError, condition, eventually
 from tests.operator.operator_process import (
     API_URL,
     OperatorProcess,
-    admin_secret,
+    api_of,
     bring_database,
     ledger_client,
     ledger_database,
     ledger_tenant,
-    new_database,
     ready,
     refused,
 )
 
 Operators = Callable[..., OperatorProcess]
 PAST = "2026-01-01T00:00:00Z"
-
-
-@pytest.fixture
-def operator(operators: Operators, namespace: str, admin_url: str) -> OperatorProcess:
-    """An operator for `namespace` with the database `main`."""
-    started = operators(namespace)
-    bring_database(started, admin_url)
-    return started
-
-
-@pytest.fixture
-def api(operator: OperatorProcess, directory: Path) -> Iterator[ApiProcess]:
-    """The API on that database, as the role whose URL the operator hands out."""
-    process = api_of(operator, directory)
-    process.start()
-    yield process
-    process.end()
-
-
-def api_of(operator: OperatorProcess, directory: Path) -> ApiProcess:
-    """The API with the URL that an operator hands out for the database `main`."""
-    url = (operator.kube.secret(operator.namespace, "ledgerx-databases-api") or {})["main"]
-    return ApiProcess(Database(admin_url="", owner_url="", api_url=url, streams_url="", relay_url=""), directory)
 
 
 async def tenant(admin_url: str, tenant_id: str) -> TenantRecord | None:
@@ -159,11 +133,22 @@ async def test_a_declared_tenant_is_there_in_seconds_and_its_secret_posts(
         | reasons
     )
     assert 'ledgerx_operator_objects{kind="LedgerTenant",reason="Reconciled"} 1.0' in operator.metrics()
-    # Nothing changes any more, so nothing is written any more.
-    version = ready(kube, "LedgerTenant", namespace, "shop")["metadata"]["resourceVersion"]
+    assert used["transactions"] == 1
+    assert used["lastTransactionTime"]
+
+
+def test_nothing_is_written_where_nothing_changes(kube: Kube, operator: OperatorProcess, namespace: str) -> None:
+    kube.apply(ledger_tenant(namespace))
+    seen = eventually(
+        lambda: kube.get("LedgerTenant", namespace, "shop"),
+        lambda found: condition(found, "Healthy") == ("True", "Healthy"),
+    )
     before = looked(operator)
-    eventually(lambda: looked(operator) >= before + 2)
-    assert ready(kube, "LedgerTenant", namespace, "shop")["metadata"]["resourceVersion"] == version
+    eventually(lambda: looked(operator) >= before + 3)
+    assert (
+        kube.get("LedgerTenant", namespace, "shop")["metadata"]["resourceVersion"]
+        == seen["metadata"]["resourceVersion"]
+    )
 
 
 def looked(operator: OperatorProcess) -> float:
@@ -433,82 +418,6 @@ async def test_a_client_is_a_secret_of_its_own_and_ends_with_its_object(
     eventually(lambda: kube.get("LedgerClient", namespace, "reports") is None)
     assert await token_status(api, rotated) == (401, "invalid_client")
     eventually(lambda: kube.secret(namespace, "reports-ledger-client") is None)
-
-
-def test_a_database_is_checked_before_it_is_used(
-    kube: Kube, operators: Operators, namespace: str, admin_url: str, postgres_server: Postgres, platform_password: str
-) -> None:
-    operator = operators(namespace)
-    here = operator.namespace
-    kube.apply(ledger_database(here))
-    refused(kube, here, "main", "AdminSecretMissing", "LedgerDatabase")
-    kube.apply(admin_secret(here, "main", "mysql://x"))
-    refused(kube, here, "main", "AdminSecretInvalid", "LedgerDatabase")
-    kube.apply(admin_secret(here, "main", admin_url.replace(platform_password, "wrong")))
-    refused(kube, here, "main", "DatabaseUnavailable", "LedgerDatabase")
-    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
-        connection.execute("CREATE ROLE weak LOGIN PASSWORD 'weak'")
-    weak = admin_url.replace(f"platform:{platform_password}@", "weak:weak@")
-    kube.apply(admin_secret(here, "main", weak))
-    refused(kube, here, "main", "AdminRoleUnusable", "LedgerDatabase")
-    kube.apply(admin_secret(here, "main", admin_url))
-    found = ready(kube, "LedgerDatabase", here, "main")
-    assert found["status"]["schema"]
-    # The same database by another name, and one of the same server beside it, which shares the roles.
-    kube.apply(admin_secret(here, "again", admin_url))
-    kube.apply(ledger_database(here, "again"))
-    refused(kube, here, "again", "DuplicateDatabase", "LedgerDatabase")
-    bring_database(operator, new_database(postgres_server, platform_password), "second")
-    urls = kube.secret(here, "ledgerx-databases-api") or {}
-    assert sorted(urls) == ["main", "second"]
-    for url in urls.values():
-        with psycopg.connect(url) as connection:
-            assert connection.execute("SELECT current_user").fetchone() == ("ledgerx_api",)
-    # A database that holds tenants stays; one without goes, and so does its key.
-    kube.apply(ledger_tenant(namespace, databaseRef={"name": "second"}))
-    ready(kube, "LedgerTenant", namespace, "shop")
-    kube.delete("LedgerDatabase", here, "second")
-    eventually(
-        lambda: kube.get("LedgerDatabase", here, "second"),
-        lambda held: condition(held, "DeletionBlocked") == ("True", "TenantsLeft"),
-    )
-    kube.delete("LedgerTenant", namespace, "shop")
-    eventually(lambda: kube.get("LedgerDatabase", here, "second") is None)
-    assert sorted(kube.secret(here, "ledgerx-databases-api") or {}) == ["main"]
-
-
-def test_an_operator_killed_amid_a_hundred_tenants_leaves_nothing_half_made(
-    kube: Kube, operators: Operators, operator: OperatorProcess, namespace: str, admin_url: str
-) -> None:
-    names = [f"shop-{n}" for n in range(100)]
-    for name in names:
-        kube.apply(ledger_tenant(namespace, name, deletionPolicy="Delete"))
-    eventually(lambda: len(tenants(admin_url)) >= 30)
-    operator.send(signal.SIGKILL)
-    operator.wait()
-    made = len(tenants(admin_url))
-    assert 30 <= made < 100
-    operator.start()
-    for name in names:
-        ready(kube, "LedgerTenant", namespace, name)
-    rows = tenants(admin_url)
-    assert sorted(name for name, _, _ in rows) == sorted(f"{namespace}/{name}" for name in names)
-    with psycopg.connect(admin_url) as connection:
-        connection.execute("SET ROLE ledgerx_owner")
-        for name in names:
-            status = kube.get("LedgerTenant", namespace, name)["status"]
-            secret = kube.secret(namespace, f"{name}-ledger") or {}
-            assert secret["tenant"] == status["tenantID"]
-            connection.execute("SELECT set_config('ledgerx.tenant', %s, false)", (status["tenantID"],))
-            assert connection.execute("SELECT count(*) FROM ledgerx.heads").fetchone() == (1,)
-            assert connection.execute("SELECT client_id FROM ledgerx.api_clients").fetchall() == [
-                (secret["client-id"],)
-            ]
-            found = connection.execute(
-                "SELECT count(*) FROM ledgerx.api_client_secrets WHERE secret_sha256 = sha256(%s)",
-                (secret["client-secret"].encode(),),
-            )
-            assert found.fetchone() == (1,)
 
 
 def test_of_two_operators_one_is_active_and_the_other_takes_over(

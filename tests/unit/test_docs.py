@@ -23,7 +23,7 @@ from ledgerx_api.reference.examples import examples
 from ledgerx_api.schemas_trust import Trust
 from ledgerx_api.settings import ApiSettings
 from ledgerx_cli.migrate import MigrateSettings
-from ledgerx_cli.up import Servers
+from ledgerx_cli.up_settings import UpSettings
 from ledgerx_operator.settings import OperatorSettings
 from ledgerx_streams.relay.settings import Settings as RelaySettings
 from ledgerx_streams.settings import Settings as StreamsSettings
@@ -39,7 +39,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "ledgerx streams": StreamsSettings,
     "ledgerx operator": OperatorSettings,
     "ledgerx migrate": MigrateSettings,
-    "ledgerx up": Servers,
+    "ledgerx up": UpSettings,
 }
 # The base of others, and what only the part that expires holds can meet.
 NEVER_MET = {"unprocessable", "hold_not_expired"}

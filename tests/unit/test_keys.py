@@ -68,3 +68,10 @@ def test_the_command_rotates_the_file_and_keeps_it_private(tmp_path: Path) -> No
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     rotate(keys=path, data=tmp_path / "elsewhere")
     assert read_keyset(path).previous == after.current
+
+
+def test_the_command_makes_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    said = rotate(keys=path)
+    assert read_keyset(path).current.kid in said
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -7,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 
+from ledgerx.filters import AccountFilters
 from ledgerx.journal import AccountStatus, AccountType
 from ledgerx.reading import (
     NEWEST,
@@ -15,7 +16,7 @@ from ledgerx.reading import (
     read_postings,
 )
 from ledgerx.roles import Role
-from ledgerx.search import AccountFilters, find_accounts
+from ledgerx.search import find_accounts
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, paging, schemas
 from ledgerx_api.access import requires

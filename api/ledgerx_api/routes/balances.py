@@ -7,7 +7,7 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
-from ledgerx.balances import read_balance, read_balance_at, read_totals
+from ledgerx.balances import Balances, read_balance_at, read_totals
 from ledgerx.errors import InvalidField, NotFound
 from ledgerx.roles import Role
 from ledgerx.tenancy import Scope
@@ -19,6 +19,7 @@ from ledgerx_api.requests import LedgerRequest
 
 def routes() -> list[HTTPRouteHandler]:
     """The handlers of this module."""
+    balances = Balances()
 
     @get(
         "/v1/accounts/{code:str}/balance",
@@ -40,7 +41,7 @@ def routes() -> list[HTTPRouteHandler]:
         tenant_id, confined_to = request.user.tenant_id, request.user.confined_to
         as_of, effective_at = utc(as_of, "as_of"), utc(effective_at, "effective_at")
         if as_of is None and effective_at is None:
-            return schemas.account_balance(await read_balance(request.pool, tenant_id, code, confined_to=confined_to))
+            return schemas.account_balance(await balances.read(request.pool, tenant_id, code, confined_to=confined_to))
         found = await read_balance_at(
             request.pool, tenant_id, code, confined_to=confined_to, as_of=as_of, effective_at=effective_at
         )

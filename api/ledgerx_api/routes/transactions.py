@@ -9,10 +9,11 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 
+from ledgerx.filters import TransactionFilters
 from ledgerx.journal import Kind
 from ledgerx.reading import NEWEST, read_transaction
 from ledgerx.roles import Role
-from ledgerx.search import TransactionFilters, find_transactions
+from ledgerx.search import find_transactions
 from ledgerx.tenancy import Scope
 from ledgerx_api import conditional, movements, paging, schemas
 from ledgerx_api.access import requires

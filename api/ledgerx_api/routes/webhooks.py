@@ -1,6 +1,5 @@
 """Webhook endpoints of a tenant."""
 
-from ipaddress import ip_address
 from typing import Annotated
 from uuid import UUID
 
@@ -9,8 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from ledgerx import webhooks
-from ledgerx.errors import InvalidField, Unavailable
-from ledgerx.outbound import Network, OutboundError, checked_url, is_reachable
+from ledgerx.errors import Unavailable
+from ledgerx.outbound import Network
 from ledgerx.sealing import SealingKeys
 from ledgerx.tenancy import Scope
 from ledgerx.webhooks import Target
@@ -43,7 +42,7 @@ def routes(keys: SealingKeys | None, networks: tuple[Network, ...], *, address_o
     )
     async def create_webhook(request: LedgerRequest, data: schemas.NewWebhook) -> Response[schemas.WebhookWithSecret]:
         """Have events sent to a URL. The secret that signs them is shown this once."""
-        _check_url(data.url, networks)
+        webhooks.check_url(data.url, networks)
         target = Target(url=data.url, description=data.description, event_types=schemas.event_types(data.event_types))
         async with request.pool.connection() as connection:
             endpoint, secret = await webhooks.create_endpoint(
@@ -92,7 +91,7 @@ def routes(keys: SealingKeys | None, networks: tuple[Network, ...], *, address_o
     ) -> Response[schemas.Webhook]:
         """Change a webhook, or disable or enable it. It goes on where it stands."""
         if isinstance(data.url, str):
-            _check_url(data.url, networks)
+            webhooks.check_url(data.url, networks)
         async with request.pool.connection() as connection:
             endpoint = await webhooks.change_endpoint(
                 connection,
@@ -154,20 +153,3 @@ def _present(keys: SealingKeys | None) -> SealingKeys:
     if keys is None:
         raise Unavailable("this platform has no key to seal the secrets of webhooks with: LEDGERX_SEALING_KEYS")
     return keys
-
-
-def _check_url(url: str, networks: tuple[Network, ...]) -> None:
-    """Refuse what no request would ever go to; what a name stands for is looked at whenever one goes there.
-
-    Raises `InvalidField`.
-    """
-    try:
-        host = checked_url(url, networks).host or ""
-    except OutboundError as error:
-        raise InvalidField(f"url: {error}") from None
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return
-    if not is_reachable(address, networks):
-        raise InvalidField("url: an address that is not public is not to be reached")

@@ -69,9 +69,11 @@ class Ledger:
         account = self.accounts.get(code)
         if account is None:
             raise UnknownAccount(f'there is no account "{code}"', account=code)
+        if account.status is AccountStatus.OPEN:
+            return account
         if account.status is AccountStatus.CLOSED:
             raise AccountClosed(f'account "{code}" is closed', account=code)
-        if account.status is AccountStatus.FROZEN and not frozen_too:
+        if not frozen_too:
             raise AccountFrozen(f'account "{code}" is frozen', account=code)
         return account
 

@@ -31,7 +31,12 @@ LEFT JOIN LATERAL (
 ) AS e ON true
 RETURNING
     export_id, format, dataset, filters, seq, recorded_at, status, actor, requested_at, started_at, finished_at, due_at,
-    progress, rows, bytes, sha256, path, error_code, error_detail;
+    progress, rows, bytes, sha256, path, error_code, error_detail, destination;
+
+-- name: set_destination
+-- Where the file goes instead of the storage that files are given out of.
+UPDATE ledgerx.exports SET destination = %(destination)s
+WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s;
 
 -- name: insert_outbox
 -- The event that tells the streams of an export.
@@ -44,7 +49,7 @@ VALUES (
 -- One export.
 SELECT
     export_id, format, dataset, filters, seq, recorded_at, status, actor, requested_at, started_at, finished_at, due_at,
-    progress, rows, bytes, sha256, path, error_code, error_detail
+    progress, rows, bytes, sha256, path, error_code, error_detail, destination
 FROM ledgerx.exports
 WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s;
 
@@ -52,7 +57,7 @@ WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s;
 -- The newest exports before one.
 SELECT
     export_id, format, dataset, filters, seq, recorded_at, status, actor, requested_at, started_at, finished_at, due_at,
-    progress, rows, bytes, sha256, path, error_code, error_detail
+    progress, rows, bytes, sha256, path, error_code, error_detail, destination
 FROM ledgerx.exports
 WHERE tenant_id = %(tenant_id)s AND export_id < %(before)s
 ORDER BY export_id DESC

@@ -54,8 +54,14 @@ SELECT ledgerx.purge_tenant(%(tenant_id)s, %(most)s);
 SELECT count(*) FROM ledgerx.tenants WHERE state <> 'purged';
 
 -- name: usage
--- How much each tenant holds.
-SELECT tenant_id, accounts, seq, recorded_at FROM ledgerx.tenants_usage();
+-- How much each tenant holds, and how it is.
+SELECT
+    tenant_id, accounts, seq, recorded_at, transactions, last_transaction_at, lag_s, findings, webhooks_down
+FROM ledgerx.tenants_usage();
+
+-- name: set_outbox_retention
+-- For how many days the outbox is kept; null is what the streams are set to.
+UPDATE ledgerx.outbox_settings SET retention_days = %(days)s WHERE retention_days IS DISTINCT FROM %(days)s;
 
 -- name: changed
 -- The tenants that changed since a moment.

@@ -28,7 +28,11 @@ CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND code = wanted.code OFFSET 0
 ) AS a
 LEFT JOIN LATERAL (
-    SELECT * FROM ledgerx.guarded_balances WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id OFFSET 0
+    SELECT * FROM ledgerx.guarded_balances
+    WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id
+        -- No others are kept.
+        AND (a.min_balance IS NOT NULL OR a.max_balance IS NOT NULL)
+    OFFSET 0
 ) AS g ON true;
 
 -- name: load_target_accounts
@@ -47,7 +51,11 @@ CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = touched.account_id OFFSET 0
 ) AS a
 LEFT JOIN LATERAL (
-    SELECT * FROM ledgerx.guarded_balances WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id OFFSET 0
+    SELECT * FROM ledgerx.guarded_balances
+    WHERE tenant_id = %(tenant_id)s AND account_id = a.account_id
+        -- No others are kept.
+        AND (a.min_balance IS NOT NULL OR a.max_balance IS NOT NULL)
+    OFFSET 0
 ) AS g ON true;
 
 -- name: load_resolutions

@@ -6,10 +6,8 @@
 SELECT
     e.seq, e.recorded_at, e.effective_at, e.kind, e.actor, e.idempotency_key, e.fingerprint, e.reference, e.category,
     e.description, e.metadata, e.annotations_hash, e.change, e.hash, e.target_seq, e.expires_at
-FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
-CROSS JOIN LATERAL (
-    SELECT * FROM ledgerx.entries WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq OFFSET 0
-) AS e
+FROM ledgerx.entries AS e
+WHERE e.tenant_id = %(tenant_id)s AND e.seq = any(%(seqs)b::bigint [])
 ORDER BY e.seq;
 
 -- name: amendments
@@ -49,9 +47,8 @@ ORDER BY l.target_seq, l.seq;
 -- name: postings
 -- The postings of entries by their numbers, in order; those of an owner's accounts where an owner is said.
 SELECT p.seq, a.code, p.account_id, a.asset, a.scale, p.amount, p.layer
-FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
-CROSS JOIN LATERAL (
-    SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq OFFSET 0
+FROM (
+    SELECT * FROM ledgerx.postings WHERE tenant_id = %(tenant_id)s AND seq = any(%(seqs)b::bigint []) OFFSET 0
 ) AS p
 CROSS JOIN LATERAL (
     SELECT * FROM ledgerx.accounts

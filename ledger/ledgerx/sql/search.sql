@@ -2,11 +2,19 @@
 -- those: under row-level security most of them could not be index conditions anyway. What is equal stands in a range of
 -- rows where the planner could otherwise read the primary key backwards and filter.
 
--- name: recorded_between
--- The numbers of the last entries before two moments.
+-- name: bounds
+-- The numbers of the last entries before two moments, of which the first may be before all, and the second after all.
 SELECT
-    ledgerx.last_seq_at(%(tenant_id)s, %(recorded_from)s::timestamptz - interval '1 microsecond'),
-    ledgerx.last_seq_at(%(tenant_id)s, %(recorded_to)s::timestamptz - interval '1 microsecond');
+    CASE
+        WHEN %(recorded_from)s::timestamptz IS NULL THEN 0
+        ELSE ledgerx.last_seq_at(tenant_id, %(recorded_from)s::timestamptz - interval '1 microsecond')
+    END,
+    CASE
+        WHEN %(recorded_to)s::timestamptz IS NULL THEN seq
+        ELSE ledgerx.last_seq_at(tenant_id, %(recorded_to)s::timestamptz - interval '1 microsecond')
+    END
+FROM ledgerx.heads
+WHERE tenant_id = %(tenant_id)s;
 
 -- name: accounts_in_ranges
 -- At most so many accounts with codes in ranges, of an owner where one is said.
@@ -28,13 +36,6 @@ CROSS JOIN LATERAL (
         LIMIT %(limit)s
     )
 ) AS a
-LIMIT %(limit)s;
-
--- name: newest_entries
--- The newest entries between two numbers.
-SELECT seq FROM ledgerx.entries
-WHERE tenant_id = %(tenant_id)s AND seq < %(before)s AND seq > %(after)s
-ORDER BY seq DESC
 LIMIT %(limit)s;
 
 -- name: newest_of_accounts
@@ -114,18 +115,24 @@ CROSS JOIN LATERAL (
     SELECT code FROM ledgerx.accounts WHERE tenant_id = %(tenant_id)s AND account_id = found.seq OFFSET 0
 ) AS a;
 
--- name: fitting_transactions
--- Those of the entries with these numbers that are transactions and fit all filters as they are at the entry `known`,
--- newest first. Accounts and amounts are asked of one posting together, and of an owner's alone where one is said.
--- Nothing is looked up that no filter asks for.
+-- name: fitting_entries
+-- Those of the entries with these numbers that are transactions and fit as they are at the entry `known`, by filters
+-- other than those of accounts and amounts; newest first. What is near one another is found at once.
+-- Amendments are looked up only where a filter asks for what they change.
 SELECT e.seq
-FROM unnest(%(seqs)b::bigint []) AS wanted (seq)
-CROSS JOIN LATERAL (
-    SELECT
-        seq, category, metadata, CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END AS at
+FROM (
+    SELECT seq, category, metadata
     FROM ledgerx.entries
-    WHERE tenant_id = %(tenant_id)s AND seq = wanted.seq
+    WHERE tenant_id = %(tenant_id)s AND seq = any(%(seqs)b::bigint []) AND change IS NULL AND kind <> 'amend'
         AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+        AND (
+            %(effective_from)s::timestamptz IS NULL
+            OR CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END >= %(effective_from)s
+        )
+        AND (
+            %(effective_to)s::timestamptz IS NULL
+            OR CASE WHEN effective_at IS NULL THEN recorded_at ELSE effective_at END < %(effective_to)s
+        )
     OFFSET 0
 ) AS e
 LEFT JOIN LATERAL (
@@ -138,41 +145,45 @@ CROSS JOIN LATERAL (
         CASE WHEN amended.seq IS NULL THEN e.category ELSE amended.category END AS category,
         CASE WHEN amended.seq IS NULL THEN e.metadata ELSE amended.metadata END AS metadata
 ) AS now
-CROSS JOIN LATERAL (
-    SELECT p.seq
-    FROM (
-        SELECT account_id, seq, abs(amount) AS amount FROM ledgerx.postings
-        WHERE tenant_id = %(tenant_id)s AND seq = e.seq
-            -- No asset has a negative scale: what is too small in its smallest units is too small.
-            AND (%(amount_from)s::numeric IS NULL OR abs(amount) >= %(amount_from)s::numeric)
-        OFFSET 0
-    ) AS p
-    LEFT JOIN LATERAL (
-        SELECT code, scale, owner FROM ledgerx.accounts
-        WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id
-            AND (
-                %(owner)s::text IS NOT NULL OR %(lows)b::text [] IS NOT NULL OR %(amount_from)s::numeric IS NOT NULL
-                OR %(amount_to)s::numeric IS NOT NULL
-            )
-        OFFSET 0
-    ) AS a ON true
-    WHERE
-        (
-            %(lows)b::text [] IS NULL OR EXISTS (
-                SELECT FROM unnest(%(lows)b::text [], %(highs)b::text []) AS range (low, high)
-                WHERE a.code >= range.low AND a.code < range.high
-            )
-        )
-        AND (%(owner)s::text IS NULL OR a.owner = %(owner)s)
-        AND (%(amount_from)s::numeric IS NULL OR p.amount >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
-        AND (%(amount_to)s::numeric IS NULL OR p.amount <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
-    LIMIT 1
-) AS line
 WHERE (%(category)s::text IS NULL OR now.category = %(category)s)
     AND (%(metadata)s::jsonb IS NULL OR now.metadata::jsonb @> %(metadata)s::jsonb)
-    AND (%(effective_from)s::timestamptz IS NULL OR e.at >= %(effective_from)s)
-    AND (%(effective_to)s::timestamptz IS NULL OR e.at < %(effective_to)s)
 ORDER BY e.seq DESC
+LIMIT %(limit)s;
+
+-- name: entries_with_fitting_postings
+-- Those of the entries with these numbers that have a posting of such an account and amount, and of an owner where one
+-- is said; newest first. Accounts are said by their ids, or by ranges of their codes, and looked up only where a filter
+-- asks for what the posting does not tell.
+SELECT DISTINCT p.seq
+FROM (
+    SELECT seq, account_id, abs(amount) AS amount
+    FROM ledgerx.postings
+    WHERE tenant_id = %(tenant_id)s AND seq = any(%(seqs)b::bigint [])
+        AND (%(account_ids)b::bigint [] IS NULL OR account_id = any(%(account_ids)b::bigint []))
+        -- No asset has a negative scale: what is too small in its smallest units is too small.
+        AND (%(amount_from)s::numeric IS NULL OR abs(amount) >= %(amount_from)s::numeric)
+    OFFSET 0
+) AS p
+LEFT JOIN LATERAL (
+    SELECT code, scale, owner FROM ledgerx.accounts
+    WHERE tenant_id = %(tenant_id)s AND account_id = p.account_id
+        AND (
+            %(owner)s::text IS NOT NULL OR %(lows)b::text [] IS NOT NULL OR %(amount_from)s::numeric IS NOT NULL
+            OR %(amount_to)s::numeric IS NOT NULL
+        )
+    OFFSET 0
+) AS a ON true
+WHERE
+    (
+        %(lows)b::text [] IS NULL OR EXISTS (
+            SELECT FROM unnest(%(lows)b::text [], %(highs)b::text []) AS range (low, high)
+            WHERE a.code >= range.low AND a.code < range.high
+        )
+    )
+    AND (%(owner)s::text IS NULL OR a.owner = %(owner)s)
+    AND (%(amount_from)s::numeric IS NULL OR p.amount >= %(amount_from)s::numeric * 10::numeric ^ a.scale)
+    AND (%(amount_to)s::numeric IS NULL OR p.amount <= %(amount_to)s::numeric * 10::numeric ^ a.scale)
+ORDER BY p.seq DESC
 LIMIT %(limit)s;
 
 -- name: accounts_in_order

@@ -2,11 +2,16 @@
 -- their own. Periods are from the first moment to before the second.
 
 -- name: boundaries
--- The account, the entry that the statement is true at (the head, or that of the pages before), opening and closing.
+-- The account, the entry that the statement is true at (the head, or that of the pages before), the last entries up to
+-- that one recorded before the period and before its end, opening and closing.
 SELECT
-    a.account_id, a.code, a.asset, a.scale, a.type, known.seq,
-    opening.posted, opening.pending_debit, opening.pending_credit,
-    closing.posted, closing.pending_debit, closing.pending_credit
+    a.account_id, a.code, a.asset, a.scale, a.type, known.seq, at.begin_seq, at.end_seq,
+    opening.posted + coalesce(opening_shift.posted, 0),
+    opening.pending_debit + coalesce(opening_shift.pending_debit, 0),
+    opening.pending_credit + coalesce(opening_shift.pending_credit, 0),
+    closing.posted + coalesce(closing_shift.posted, 0),
+    closing.pending_debit + coalesce(closing_shift.pending_debit, 0),
+    closing.pending_credit + coalesce(closing_shift.pending_credit, 0)
 FROM ledgerx.accounts AS a
 CROSS JOIN LATERAL (
     SELECT
@@ -19,20 +24,22 @@ CROSS JOIN LATERAL (
 ) AS known
 CROSS JOIN LATERAL (
     SELECT
-        CASE WHEN %(by_effect)s THEN known.before_begin END AS begin_effect,
-        CASE WHEN %(by_effect)s THEN known.before_end END AS end_effect,
-        CASE
-            WHEN %(by_effect)s THEN known.seq
-            ELSE least(known.seq, ledgerx.last_seq_at(%(tenant_id)s, known.before_begin))
-        END AS begin_seq,
-        CASE
-            WHEN %(by_effect)s THEN known.seq
-            ELSE least(known.seq, ledgerx.last_seq_at(%(tenant_id)s, known.before_end))
-        END AS end_seq
+        least(known.seq, ledgerx.last_seq_at(%(tenant_id)s, known.before_begin)) AS begin_seq,
+        least(known.seq, ledgerx.last_seq_at(%(tenant_id)s, known.before_end)) AS end_seq
     OFFSET 0
 ) AS at
-CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, at.begin_effect, at.begin_seq) AS opening
-CROSS JOIN LATERAL ledgerx.sums_at(%(tenant_id)s, a.account_id, at.end_effect, at.end_seq) AS closing
+CROSS JOIN LATERAL ledgerx.sums_upto(%(tenant_id)s, a.account_id, at.begin_seq) AS opening
+CROSS JOIN LATERAL ledgerx.sums_upto(%(tenant_id)s, a.account_id, at.end_seq) AS closing
+LEFT JOIN LATERAL (
+    SELECT * FROM ledgerx.dated_shift(%(tenant_id)s, a.account_id, known.before_begin, at.begin_seq, known.seq)
+    WHERE %(by_effect)s
+    OFFSET 0
+) AS opening_shift ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM ledgerx.dated_shift(%(tenant_id)s, a.account_id, known.before_end, at.end_seq, known.seq)
+    WHERE %(by_effect)s
+    OFFSET 0
+) AS closing_shift ON true
 WHERE a.tenant_id = %(tenant_id)s AND a.code = %(code)s AND (%(owner)s::text IS NULL OR a.owner = %(owner)s);
 
 -- name: lines_by_recording
@@ -42,18 +49,10 @@ SELECT
     CASE WHEN n.seq IS NULL THEN e.category ELSE n.category END,
     CASE WHEN n.seq IS NULL THEN e.description ELSE n.description END
 FROM (
-    SELECT
-        ledgerx.last_seq_at(tenant_id, %(since)s::timestamptz - interval '1 microsecond') AS earlier,
-        ledgerx.last_seq_at(tenant_id, %(until)s::timestamptz - interval '1 microsecond') AS last
-    FROM ledgerx.heads
-    WHERE tenant_id = %(tenant_id)s
-    OFFSET 0
-) AS bounds
-CROSS JOIN LATERAL (
     SELECT seq, line, layer, amount
     FROM ledgerx.postings
-    WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s AND seq > bounds.earlier
-        AND seq <= least(bounds.last, %(seq)s::bigint)
+    WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s
+        AND seq > %(begin_seq)s::bigint AND seq <= %(end_seq)s::bigint
         AND (seq, line) > (%(after_seq)s::bigint, %(after_line)s::smallint)
     ORDER BY seq, line
     LIMIT %(limit)s
@@ -68,12 +67,16 @@ ORDER BY p.seq, p.line;
 -- The next lines of the period in the order of effect. At most `looks` postings are looked at for those that are not
 -- dated; where these are used up, the lines reach no further than the last of them, the edge.
 WITH bounds AS (
+    -- Before the first line it is the beginning of the period.
     SELECT
-        ledgerx.last_seq_at(tenant_id, %(until)s::timestamptz - interval '1 microsecond') AS last,
-        ledgerx.last_seq_at(tenant_id, %(after_at)s::timestamptz - interval '1 microsecond') AS earlier,
-        ledgerx.last_seq_at(tenant_id, %(after_at)s::timestamptz) AS through
-    FROM ledgerx.heads
-    WHERE tenant_id = %(tenant_id)s
+        CASE
+            WHEN %(after_seq)s::bigint = 0 THEN %(begin_seq)s::bigint
+            ELSE ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz - interval '1 microsecond')
+        END AS earlier,
+        CASE
+            WHEN %(after_seq)s::bigint = 0 THEN %(begin_seq)s::bigint
+            ELSE ledgerx.last_seq_at(%(tenant_id)s, %(after_at)s::timestamptz)
+        END AS through
     OFFSET 0
 ), looked AS (
     SELECT p.*, e.recorded_at
@@ -82,7 +85,7 @@ WITH bounds AS (
         SELECT seq, line, layer, amount, effective_at
         FROM ledgerx.postings
         WHERE tenant_id = %(tenant_id)s AND account_id = %(account_id)s
-            AND seq <= least(bounds.last, %(seq)s::bigint)
+            AND seq <= %(end_seq)s::bigint
             AND (seq, line) > (
                 -- What was recorded at the very time of the last line comes after it if its number does.
                 CASE

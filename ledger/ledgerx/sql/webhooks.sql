@@ -19,6 +19,20 @@ VALUES (
     %(tenant_id)s, %(endpoint_id)s, %(url)s, %(description)s, %(event_types)s, %(secret)s, %(next_seq)s, %(known_seq)s
 );
 
+-- name: set_handle
+-- By what somebody outside knows an endpoint.
+UPDATE ledgerx.webhook_endpoints SET handle = %(handle)s
+WHERE tenant_id = %(tenant_id)s AND endpoint_id = %(endpoint_id)s;
+
+-- name: declared_endpoint
+-- What somebody outside declared by a handle, with its sealed secret.
+SELECT endpoint_id, secret FROM ledgerx.webhook_endpoints WHERE tenant_id = %(tenant_id)s AND handle = %(handle)s;
+
+-- name: other_endpoints
+-- What somebody outside declared by other handles.
+SELECT endpoint_id FROM ledgerx.webhook_endpoints
+WHERE tenant_id = %(tenant_id)s AND handle IS NOT NULL AND handle <> all(%(handles)s::text []);
+
 -- name: endpoint
 -- One endpoint.
 SELECT endpoint_id, url, description, event_types, status, disabled_reason, version, created_at, updated_at, next_seq,

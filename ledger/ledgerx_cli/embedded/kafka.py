@@ -1,18 +1,17 @@
-"""Apache Kafka 4.3.1: one broker that is its own controller (KRaft), on loopback."""
+"""Apache Kafka 4.3.1: one broker that is its own controller (KRaft), on loopback and where asked on a network."""
 
 import asyncio
 import base64
 import hashlib
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.exports import TOPIC_EXPORTS
@@ -20,6 +19,7 @@ from ledgerx_cli.embedded import jars, java
 from ledgerx_cli.ports import LOOPBACK, free_ports
 from ledgerx_cli.supervisor import Part
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_streams.topics import make_missing
 
 VERSION = "4.3.1"
 JARS = f"kafka-{VERSION}-jars.lock"
@@ -43,8 +43,7 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 log.dirs=log
-listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,NETWORK:PLAINTEXT
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller_port}
@@ -62,6 +61,13 @@ share.coordinator.state.topic.num.partitions=4
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=16777216
 """
+
+
+class Network(msgspec.Struct, frozen=True):
+    """A door to a network: the address `host` is listened on, at the port of the `advertised` host and port."""
+
+    host: str
+    advertised: tuple[str, int]
 
 
 class _Ports(msgspec.Struct, frozen=True):
@@ -113,11 +119,11 @@ class Kafka(msgspec.Struct, frozen=True, kw_only=True):
         return (f"-XX:{'SharedArchiveFile' if archive.exists() else 'ArchiveClassesAtExit'}={archive}",)
 
 
-def prepare(directory: Path, *, progress: Callable[[int, int], None]) -> Kafka:
+def prepare(directory: Path, *, progress: Callable[[int, int], None], network: Network | None = None) -> Kafka:
     """Fetch what is missing, format `directory` on the first call, and write the settings of the broker. Blocks.
 
-    The ports are those of the last time, or free ones where somebody else took them. `progress` gets the bytes done
-    and the bytes due of a download. Raises `ConfigurationError` without a Java, and `DownloadFailed`.
+    The ports on loopback are those of the last time, or free ones where somebody else took them. `progress` gets the
+    bytes done and the bytes due of a download. Raises `ConfigurationError` without a Java, and `DownloadFailed`.
     """
     class_path = jars.fetch(jars.locked(JARS), jars.cache_directory() / f"kafka-{VERSION}", progress=progress)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -128,10 +134,24 @@ def prepare(directory: Path, *, progress: Callable[[int, int], None]) -> Kafka:
     last = msgspec.json.decode(remembered.read_bytes(), type=_Ports) if remembered.exists() else _Ports()
     ports = _Ports(*free_ports(last.client, last.controller))
     remembered.write_bytes(msgspec.json.encode(ports))
-    (directory / "server.properties").write_text(
-        _PROPERTIES.format(port=ports.client, controller_port=ports.controller), encoding="ascii"
-    )
+    properties = _PROPERTIES.format(controller_port=ports.controller) + _listeners(ports, network)
+    (directory / "server.properties").write_text(properties, encoding="ascii")
     return Kafka(directory=directory, java=java.find(), class_path=class_path, port=ports.client)
+
+
+def _listeners(ports: _Ports, network: Network | None) -> str:
+    """The settings of the addresses. The broker tells clients the address of the listener that they came by."""
+    listeners = {"CLIENT": (LOOPBACK, ports.client)}
+    advertised = dict(listeners)
+    if network is not None:
+        listeners["NETWORK"] = (network.host, network.advertised[1])
+        advertised["NETWORK"] = network.advertised
+    listeners["CONTROLLER"] = (LOOPBACK, ports.controller)
+
+    def said(addresses: Mapping[str, tuple[str, int]]) -> str:
+        return ",".join(f"{name}://{host}:{port}" for name, (host, port) in addresses.items())
+
+    return f"listeners={said(listeners)}\nadvertised.listeners={said(advertised)}\n"
 
 
 async def accepts_connections(port: int) -> bool:
@@ -155,13 +175,9 @@ async def create_topics(access: KafkaAccess) -> None:
         brokers = len((await admin.describe_cluster())["brokers"])
         replicas = min(_REPLICAS, brokers)
         journal = NewTopic(TOPIC_JOURNAL, JOURNAL_PARTITIONS, replicas)
-        response = await admin.create_topics([journal, NewTopic(TOPIC_EXPORTS, 1, replicas)])
+        await make_missing(admin, [journal, NewTopic(TOPIC_EXPORTS, 1, replicas)])
     finally:
         await admin.close()
-    for topic, code, message in response.topic_errors:
-        error = for_code(code)
-        if error not in {NoError, TopicAlreadyExistsError}:
-            raise error(f"{topic}: {message}")
 
 
 def _format(logs: Path) -> None:

@@ -17,6 +17,7 @@ from psycopg import sql
 
 from ledgerx.errors import ConfigurationError
 from ledgerx_cli.embedded import account
+from ledgerx_cli.ports import LOOPBACK
 from ledgerx_cli.supervisor import Part, PartFailed
 
 ADMIN = "postgres"
@@ -37,21 +38,31 @@ _SETTINGS = {
     "log_line_prefix": "%m [%p] %a ",
 }
 
+# Who can reach it may try a password, over a socket or a network.
+_ACCESS = """\
+local all all scram-sha-256
+host all all all scram-sha-256
+"""
+
 
 class Postgres(msgspec.Struct, frozen=True, kw_only=True):
-    """A server with its data below `directory`; listens on 127.0.0.1 too when there is a `tcp_port`."""
+    """A server with its data below `directory`; listens on the address `host` too when there is a `tcp_port`."""
 
     directory: Path
     password: str
     tcp_port: int | None = None
+    host: str = LOOPBACK
 
     def url(self, database: str = ADMIN) -> str:
         """The libpq URL of the administrator."""
         host = quote(str(self._sockets()), safe="")
-        return f"postgresql://{ADMIN}:{quote(self.password)}@/{database}?host={host}&port={self._port}"
+        return f"postgresql://{ADMIN}:{quote(self.password, safe='')}@/{database}?host={host}&port={self._port}"
 
     def initialise(self) -> None:
-        """Make the directories, and the cluster on the first call. Blocks; raises `PartFailed`."""
+        """Make the directories, and the cluster on the first call. Blocks; raises `PartFailed`.
+
+        The password of an existing cluster stays what it is.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         sockets = self._sockets()
         sockets.mkdir(exist_ok=True)
@@ -60,6 +71,10 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
             account.give(path)
         if not self._data.exists():
             self._initdb()
+        # Kubernetes opens the files of a volume to the pod's group, which the server does not stand.
+        self._data.chmod(0o700)
+        self._access.write_text(_ACCESS, encoding="ascii")
+        account.give(self._access)
 
     def create_database(self, name: str) -> None:
         """Make a database unless it is there. Blocks; the server runs already."""
@@ -69,11 +84,11 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
 
     def part(self) -> Part:
         """The server as a part of a platform."""
-        addresses = "127.0.0.1" if self.tcp_port else ""
         settings = {
             **_SETTINGS,
+            "hba_file": str(self._access),
             "unix_socket_directories": str(self._sockets()),
-            "listen_addresses": addresses,
+            "listen_addresses": self.host if self.tcp_port else "",
             "port": str(self._port),
         }
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
@@ -107,6 +122,10 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def _data(self) -> Path:
         return self.directory / "data"
+
+    @property
+    def _access(self) -> Path:
+        return self.directory / "pg_hba.conf"
 
     @property
     def _port(self) -> int:

@@ -14,9 +14,9 @@ import msgspec
 
 from ledgerx.csv_cells import moment
 from ledgerx.database import Pool, Queries, tenant_scope
+from ledgerx.filters import TransactionFilters
 from ledgerx.journal import AccountType, Entry, Layer
 from ledgerx.money import from_minor
-from ledgerx.search import TransactionFilters
 from ledgerx.state import Sums
 from ledgerx_streams.exports.beancount_names import account_name, commodity
 from ledgerx_streams.exports.datasets import ACCOUNTS_AT_ONCE, Cut, entry_pages, read_sums

@@ -40,6 +40,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     format: Format
     dataset: Dataset
+    destination: str | None
     cut: Cut
     traceparent: str | None
 
@@ -75,12 +76,13 @@ class Leases:
             return None
         if not found:
             return None
-        [(file_format, dataset, filters, seq, recorded_at, attempt, traceparent)] = found
+        [(file_format, dataset, filters, destination, seq, recorded_at, attempt, traceparent)] = found
         return Claim(
             due=due,
             attempt=attempt,
             format=Format(file_format),
             dataset=Dataset(dataset),
+            destination=destination,
             cut=Cut(
                 tenant_id=due.tenant_id,
                 seq=seq,
@@ -98,7 +100,8 @@ class Leases:
     async def finish(self, claim: Claim, measures: Measures, *, keep_days: int) -> bool:
         """Say that the file is there; False where the export is not this worker's any more."""
         facts = {"rows": measures.rows, "bytes": measures.bytes, "sha256": measures.sha256, "path": claim.path}
-        return bool(await self._fetch(_queries.finish, claim.due, keep_days=keep_days, **facts, **self._mine(claim)))
+        days = {"keep_days": keep_days, "show_days": SHOW_DAYS}
+        return bool(await self._fetch(_queries.finish, claim.due, **days, **facts, **self._mine(claim)))
 
     async def give_back(self, claim: Claim, *, pause_s: float, counts: bool = True) -> None:
         """Let the export be tried again after a pause; an attempt that does not count was cut short by us."""
@@ -115,10 +118,13 @@ class Leases:
         """Let a done export end that is past its time."""
         await self._run(_queries.expire, due)
 
-    async def leftover(self, due: Due) -> bool | None:
-        """Whether an export that has ended may have left files; None where there is nothing to do about it."""
+    async def leftover(self, due: Due) -> tuple[bool, str | None] | None:
+        """Whether an export that has ended may have left files, and where; None where there is nothing to do about it.
+
+        Where is a destination, or None for the storage that files are given out of.
+        """
         found = await self._fetch(_queries.leftover, due)
-        return found[0][0] if found else None
+        return found[0] if found else None
 
     async def tidied(self, due: Due) -> None:
         """Say that an export that has ended has no files any more."""

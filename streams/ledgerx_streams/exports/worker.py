@@ -6,7 +6,7 @@ repeated one or a worker that was killed change nothing but the moment.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import psycopg
@@ -38,6 +38,10 @@ _log = structlog.get_logger()
 _tracer = trace.get_tracer("ledgerx.exports")
 
 
+class NoSuchDestinationError(Exception):
+    """The platform has no destination of this name, or not any more."""
+
+
 class _LostError(Exception):
     """The export is another worker's now, or was cancelled."""
 
@@ -53,9 +57,14 @@ def _reported(event: str, **where: str) -> Iterator[None]:
 
 
 class ExportWorker:
-    """Writes at most `at_once` exports at the same time into `files`; a done one is kept for `keep_days`."""
+    """Writes at most `at_once` exports at the same time; a done one is kept for `keep_days`.
 
-    def __init__(self, pool: Pool, files: ExportFiles, *, at_once: int, keep_days: int, max_bytes: int) -> None:
+    `files` are the storages of the destinations by name, and that of all other exports as None.
+    """
+
+    def __init__(
+        self, pool: Pool, files: Mapping[str | None, ExportFiles], *, at_once: int, keep_days: int, max_bytes: int
+    ) -> None:
         self._pool = pool
         self._leases = Leases(pool)
         self._files = files
@@ -104,10 +113,11 @@ class ExportWorker:
     async def _tidy(self, due: Due) -> None:
         await self._leases.expire(due)
         match await self._leases.leftover(due):
-            case True:
-                await self._files.remove(due.folder)
+            case True, destination:
+                if destination in self._files:
+                    await self._files[destination].remove(due.folder)
                 await self._leases.tidied(due)
-            case False:
+            case False, _:
                 await self._leases.forget(due)
             case None:
                 pass
@@ -150,6 +160,9 @@ class ExportWorker:
         except FileTooLargeError as error:
             await self._leases.fail(claim, Failure("export_too_large", str(error)))
             return "failed"
+        except NoSuchDestinationError as error:
+            await self._leases.fail(claim, Failure("no_such_destination", str(error)))
+            return "failed"
         except Exception as error:  # noqa: BLE001 - whatever it is, the export must not stay as if it were written
             expected = isinstance(error, (psycopg.Error, *UNUSABLE))
             _log.warning("export broken off", error=str(error).strip(), exc_info=None if expected else error)
@@ -164,13 +177,14 @@ class ExportWorker:
 
     async def _write(self, claim: Claim, measures: Measures) -> None:
         """Write the file and say so. Raises `_LostError`, and then there is none of this attempt."""
+        files = self._files.get(claim.destination)
+        if files is None:
+            raise NoSuchDestinationError(f"this platform has no destination {claim.destination}")
         if claim.attempt > 1:
-            await self._files.remove(claim.due.folder)
+            await files.remove(claim.due.folder)
         chunks = file_chunks(self._pool, claim.cut, claim.dataset, claim.format, measures, max_bytes=self._max_bytes)
         media_type = MEDIA_TYPES[claim.format]
-        writing = asyncio.create_task(
-            self._files.write(claim.path, chunks, media_type=media_type, filename=claim.filename)
-        )
+        writing = asyncio.create_task(files.write(claim.path, chunks, media_type=media_type, filename=claim.filename))
         try:
             await self._watch(claim, measures, writing)
         finally:
@@ -178,7 +192,7 @@ class ExportWorker:
                 writing.cancel()
                 await asyncio.wait({writing})
         if not await self._leases.finish(claim, measures, keep_days=self._keep_days):
-            await self._files.remove(claim.path)
+            await files.remove(claim.path)
             raise _LostError
 
     async def _watch(self, claim: Claim, measures: Measures, writing: asyncio.Task[None]) -> None:

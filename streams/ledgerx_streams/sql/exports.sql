@@ -13,7 +13,7 @@ SET
     started_at = CASE WHEN started_at IS NULL THEN now() ELSE started_at END,
     progress = 0, rows = 0, bytes = 0, keeps_file = true
 WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s AND status IN ('queued', 'running') AND due_at <= now()
-RETURNING format, dataset, filters, seq, recorded_at, attempt, traceparent;
+RETURNING format, dataset, filters, destination, seq, recorded_at, attempt, traceparent;
 
 -- name: beat
 -- Renews a lease and says how far the export is; no row where the lease is somebody else's, or the export cancelled.
@@ -23,10 +23,11 @@ WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s AND worker = %(wor
 RETURNING export_id;
 
 -- name: finish
--- The export has its file.
+-- The export has its file. One that was delivered is the platform's no more: it is only shown for some days.
 UPDATE ledgerx.exports
 SET
-    status = 'done', worker = NULL, finished_at = now(), due_at = now() + %(keep_days)s * interval '1 day',
+    status = 'done', worker = NULL, finished_at = now(), keeps_file = destination IS NULL,
+    due_at = now() + CASE WHEN destination IS NULL THEN %(keep_days)s ELSE %(show_days)s END * interval '1 day',
     progress = 1, rows = %(rows)s, bytes = %(bytes)s, sha256 = %(sha256)s, path = %(path)s
 WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s AND worker = %(worker)s AND attempt = %(attempt)s
 RETURNING export_id;
@@ -52,8 +53,8 @@ UPDATE ledgerx.exports SET status = 'expired', due_at = now()
 WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s AND status = 'done' AND due_at <= now();
 
 -- name: leftover
--- Whether an export that has ended, and is due, may have left files.
-SELECT keeps_file FROM ledgerx.exports
+-- Whether an export that has ended, and is due, may have left files, and at which destination.
+SELECT keeps_file, destination FROM ledgerx.exports
 WHERE tenant_id = %(tenant_id)s AND export_id = %(export_id)s AND status NOT IN ('queued', 'running', 'done')
     AND due_at <= now();
 

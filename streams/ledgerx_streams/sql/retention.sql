@@ -1,6 +1,6 @@
 -- name: drop_day
 -- Drops the oldest day of the outbox if it may go, and says which that was.
-SELECT ledgerx.drop_outbox_partition(%(keep_days)s, %(slot)s);
+SELECT ledgerx.drop_outbox_partition(ledgerx.outbox_retention_days(%(keep_days)s), %(slot)s);
 
 -- name: kept_day
 -- The oldest day whose time is over, by how many days it is, and what keeps it; no row if there is none.
@@ -9,5 +9,5 @@ SELECT
     overdue_days,
     keeper,
     tenant_id
-FROM ledgerx.overdue_outbox_day(%(keep_days)s, %(slot)s)
+FROM ledgerx.overdue_outbox_day(ledgerx.outbox_retention_days(%(keep_days)s), %(slot)s)
 WHERE day IS NOT NULL;
