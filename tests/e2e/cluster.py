@@ -127,10 +127,10 @@ class Release:
         """The names of a part's pods."""
         return self.cluster.pods(self.namespace, instance=self.name, component=part)
 
-    def replace_pod(self, part: str) -> None:
+    def replace_pod(self, part: str, *options: str) -> None:
         """Delete a pod of a part, and wait until another one is in its place."""
         [pod, *_] = self.pods(part)
-        self.cluster.kubectl("delete", "pod", pod, f"--namespace={self.namespace}")
+        self.cluster.kubectl("delete", "pod", pod, f"--namespace={self.namespace}", *options)
         kind = "statefulset" if part == "demo" else "deployment"
         rolled_out(self.cluster, self.namespace, f"{kind}/{self.name}-{part}")
 

@@ -14,7 +14,13 @@ async def test_the_demo_serves_tenants_and_outlives_its_pod(demo: Release, kube:
     assert "read it back" in demo.test()
     secret, after_s = declare(kube, demo.namespace, "shop")
     record_property("demo: a LedgerTenant is ready, s", round(after_s, 1))
-    count = await lose_nothing(demo, [secret], lambda: demo.replace_pod("demo"))
-    record_property("demo: transactions while the only pod is replaced", count)
+
+    def disturb() -> None:
+        demo.replace_pod("demo")
+        # Killed, as when its node goes.
+        demo.replace_pod("demo", "--force", "--grace-period=0")
+
+    count = await lose_nothing(demo, [secret], disturb)
+    record_property("demo: transactions while the only pod is replaced twice", count)
     async with ledger_of(demo, secret) as ledger:
         assert (await ledger.get("/v1/integrity")).body["healthy"]

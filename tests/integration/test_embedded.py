@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from ledgerx.events import TOPIC_JOURNAL
 from ledgerx.logins import Database
-from ledgerx_cli.embedded import kafka
+from ledgerx_cli.embedded import account, kafka
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_cli.embedded.postgres import Postgres
 from ledgerx_cli.ports import free_port
@@ -52,6 +52,24 @@ async def test_postgres_below_an_awkward_path_starts_after_a_killed_initdb_and_l
     finally:
         await supervisor.stop()
         server._sockets().rmdir()
+
+
+async def test_postgres_starts_after_a_kill_though_its_process_id_is_somebody_else_s(
+    servers_directory: Path, tmp_path: Path
+) -> None:
+    # Of the server's account, as everything in a container is.
+    somebody = await asyncio.create_subprocess_exec(*account.unprivileged(("sleep", "600"), reaching=()))
+    server = Postgres(directory=servers_directory / "killed", password="password")
+    server.initialise()
+    supervisor = Supervisor(run=tmp_path, logs=tmp_path, report=lambda _event: None)
+    try:
+        (server.directory / "data" / "postmaster.pid").write_text(f"{somebody.pid}\n{server.directory / 'data'}\n1\n")
+        server.initialise()
+        await supervisor.start(server.part())
+    finally:
+        somebody.kill()
+        await somebody.wait()
+        await supervisor.stop()
 
 
 async def test_kafka_has_the_journal_topic_and_makes_no_other_unasked(kafka_server: Kafka) -> None:

@@ -78,6 +78,19 @@ async def test_what_is_recorded_reaches_the_projections(
     assert worker.terminate() == 0
 
 
+async def test_who_may_make_no_topics_uses_those_that_are_there(secure_kafka: SecureKafka) -> None:
+    await topics.prepare(access(secure_kafka.scram))
+    async with creation_denied(secure_kafka.plain):
+        await topics.prepare(access(secure_kafka.scram))
+        admin = AIOKafkaAdminClient(**access(secure_kafka.scram).aiokafka())
+        await admin.start()
+        try:
+            with pytest.raises(TopicAuthorizationFailedError):
+                await topics.make_missing(admin, [NewTopic(f"ledgerx.{uuid4()}", 1, 1)])
+        finally:
+            await admin.close()
+
+
 async def test_whom_the_topic_of_entries_is_forbidden_computes_all_else_and_publishes_once_allowed(
     secure_kafka: SecureKafka, relays: MakeRelay, database: Database, start_worker: StartWorker
 ) -> None:
@@ -96,19 +109,6 @@ async def test_whom_the_topic_of_entries_is_forbidden_computes_all_else_and_publ
     published = await published_seqs(access(secure_kafka.scram), journal)
     assert list(dict.fromkeys(published)) == list(range(1, journal.last + 1))
     assert worker.terminate() == 0
-
-
-async def test_who_may_make_no_topics_uses_those_that_are_there(secure_kafka: SecureKafka) -> None:
-    await topics.prepare(access(secure_kafka.scram))
-    async with creation_denied(secure_kafka.plain):
-        await topics.prepare(access(secure_kafka.scram))
-        admin = AIOKafkaAdminClient(**access(secure_kafka.scram).aiokafka())
-        await admin.start()
-        try:
-            with pytest.raises(TopicAuthorizationFailedError):
-                await topics.make_missing(admin, [NewTopic(f"ledgerx.{uuid4()}", 1, 1)])
-        finally:
-            await admin.close()
 
 
 def test_the_whole_platform_runs_on_it(secure_kafka: SecureKafka, database: Database, tmp_path: Path) -> None:

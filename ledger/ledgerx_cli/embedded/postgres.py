@@ -6,12 +6,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -73,6 +75,7 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
             self._initdb()
         # Kubernetes opens the files of a volume to the pod's group, which the server does not stand.
         self._data.chmod(0o700)
+        self._forget_dead_server()
         self._access.write_text(_ACCESS, encoding="ascii")
         account.give(self._access)
 
@@ -98,6 +101,17 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
             ready=partial(accepts_connections, self.url()),
             stop_signal=signal.SIGINT,
         )
+
+    def _forget_dead_server(self) -> None:
+        """Remove the note of a server that was killed, whose process id is another process's by now.
+
+        In a container that starts anew it soon is, and the server would believe that it runs already.
+        """
+        note = self._data / "postmaster.pid"
+        with suppress(FileNotFoundError, psutil.NoSuchProcess):
+            pid = int(note.read_text(encoding="ascii").split()[0])
+            if psutil.Process(pid).name() != "postgres":
+                note.unlink()
 
     def _initdb(self) -> None:
         password_file = self.directory / "password"
