@@ -21,6 +21,8 @@ _TIMES = (
     "effective_from",
     "effective_to",
     "effective_at",
+    "taken_from",
+    "taken_to",
 )
 
 
@@ -29,8 +31,8 @@ class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Any export: `as_of`, a time whose last entry the file is then true at, `account` or `prefix`, `metadata`.
     Transactions and postings: `category`, `kind`, `reference`, and the ranges `recorded_*`, `effective_*` and
-    `amount_*`. Balances: `owner`, `type`, `asset` and `status` of the account, and `effective_at`, beyond which nothing
-    counts that takes effect later.
+    `amount_*`. Balances and snapshots: `owner`, `type`, `asset` and `status` of the account. Balances: `effective_at`,
+    beyond which nothing counts that takes effect later. Snapshots: the range `taken_*` of their moments.
     """
 
     as_of: datetime | None = None
@@ -51,6 +53,8 @@ class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     asset: Asset | None = None
     status: AccountStatus | None = None
     effective_at: datetime | None = None
+    taken_from: datetime | None = None
+    taken_to: datetime | None = None
 
 
 class NewExport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import UNSET, UnsetType
 
 from ledgerx import notes, rows, tiles
 from ledgerx.database import Connection, Pool, Queries, tenant_scope
@@ -98,11 +99,14 @@ class InclusionProof(msgspec.Struct, frozen=True, kw_only=True, tag="inclusion")
 
 
 class ConsistencyProof(msgspec.Struct, frozen=True, kw_only=True, tag="consistency"):
-    """That the tree of one checkpoint is the beginning of that of another one; RFC 6962, 2.1.2."""
+    """That the tree of one checkpoint is the beginning of that of another one; RFC 6962, 2.1.2.
+
+    The note of the older one is missing where that is not kept: whoever asks has it.
+    """
 
     tenant: UUID
     proof: list[bytes]
-    older: str = msgspec.field(name="from")
+    older: str | UnsetType = msgspec.field(name="from", default=UNSET)
     newer: str = msgspec.field(name="to")
 
 
@@ -184,9 +188,9 @@ async def prove_inclusion(pool: Pool, tenant_id: UUID, seq: int, *, size: int | 
 
 
 async def prove_consistency(pool: Pool, tenant_id: UUID, *, older: int, newer: int) -> ConsistencyProof:
-    """The proof that leads from the checkpoint of `older` entries to that of `newer` entries.
+    """The proof that leads from the tree of `older` entries to the checkpoint of `newer` entries.
 
-    Raises `InvalidField`, `NotFound` and `NotCheckpointed`.
+    A checkpoint of `older` entries need not be kept. Raises `InvalidField`, `NotFound` and `NotCheckpointed`.
     """
     if older > newer:
         raise InvalidField("send the smaller checkpoint as from and the larger one as to")
@@ -195,14 +199,13 @@ async def prove_consistency(pool: Pool, tenant_id: UUID, *, older: int, newer: i
         async with tenant_scope(connection, tenant_id, read_only=True):
             cursor = await connection.execute(_queries.checkpoints, parameters, binary=True)
         found = {checkpoint.size: checkpoint for checkpoint in map(checkpoint_of, await cursor.fetchall())}
-        for size in (older, newer):
-            if size not in found:
-                raise NotFound(f"there is no checkpoint of {size} entries")
+        if newer not in found:
+            raise NotFound(f"there is no checkpoint of {newer} entries")
         kept = await read_tiles(connection, tenant_id, tiles.places_for_consistency(older, newer))
     return ConsistencyProof(
         tenant=tenant_id,
         proof=_proved(partial(consistency_proof, older, newer), kept),
-        older=found[older].note,
+        older=found[older].note if older in found else UNSET,
         newer=found[newer].note,
     )
 

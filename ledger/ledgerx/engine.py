@@ -10,6 +10,7 @@ import collections
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -22,6 +23,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from psycopg import errors as pg
 from psycopg_pool import PoolTimeout
 
+from ledgerx import telemetry
 from ledgerx.batch import run_batch, try_batch
 from ledgerx.commands import AnyCommand
 from ledgerx.constraints import domain_error
@@ -240,7 +242,7 @@ class Engine:
 
     async def _attempt(self, tenant_id: UUID, commands: Sequence[AnyCommand], *, atomic: bool) -> Sequence[Outcome]:
         _BATCH_SIZE.observe(len(commands))
-        with _BATCH_SECONDS.time(), _tracer.start_as_current_span("ledgerx.batch"):
+        with _BATCH_SECONDS.time(), _span(commands):
             async with self._pool.connection() as connection:
                 return await run_batch(
                     connection,
@@ -284,3 +286,11 @@ def _reason(error: psycopg.Error) -> str:
     if isinstance(error, PoolTimeout | pg.QueryCanceled | pg.LockNotAvailable | pg.IdleInTransactionSessionTimeout):
         return "timeout"
     return "connection"
+
+
+def _span(commands: Sequence[AnyCommand]) -> AbstractContextManager[object]:
+    """A span in the trace that the batch's message will carry, linked to those of all other commands in it."""
+    if not telemetry.tracing_enabled():
+        return nullcontext()
+    first, *others = dict.fromkeys(command.traceparent for command in commands)
+    return _tracer.start_as_current_span("ledgerx.batch", telemetry.trace_of(first), links=telemetry.links_to(others))

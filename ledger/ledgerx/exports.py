@@ -51,6 +51,7 @@ class Dataset(StrEnum):
     TRANSACTIONS = "transactions"
     POSTINGS = "postings"
     BALANCES = "balances"
+    SNAPSHOTS = "snapshots"
 
 
 class Status(StrEnum):
@@ -75,7 +76,8 @@ MEDIA_TYPES = {
 class ExportFilters(TransactionFilters, frozen=True, kw_only=True, omit_defaults=True):
     """What an export is confined to: the filters of both lists, by the same names; None asks for nothing.
 
-    `as_of` is the time whose last entry the file is true at, `effective_at` the time of effect of balances.
+    `as_of` is the time whose last entry the file is true at, `effective_at` the time of effect of balances; moments of
+    snapshots are from `taken_from` to before `taken_to`.
     """
 
     as_of: datetime | None = None
@@ -84,6 +86,8 @@ class ExportFilters(TransactionFilters, frozen=True, kw_only=True, omit_defaults
     asset: str | None = None
     status: AccountStatus | None = None
     effective_at: datetime | None = None
+    taken_from: datetime | None = None
+    taken_to: datetime | None = None
 
     @property
     def of_transactions(self) -> TransactionFilters:
@@ -103,6 +107,7 @@ _FILTERS = {
     Dataset.TRANSACTIONS: _ANYWHERE.union(_TRANSACTION_FILTERS),
     Dataset.POSTINGS: _ANYWHERE.union(_TRANSACTION_FILTERS),
     Dataset.BALANCES: _ANYWHERE.union(_ACCOUNT_FILTERS, ("effective_at",)),
+    Dataset.SNAPSHOTS: _ANYWHERE.union(_ACCOUNT_FILTERS, ("taken_from", "taken_to")),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from ledgerx.checkpoints import BalanceStatement, ConsistencyProof, InclusionProof, Statement, parse_statement
 from ledgerx.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -22,10 +23,11 @@ class BadProofError(ValueError):
 _decode = msgspec.json.Decoder(InclusionProof | ConsistencyProof).decode
 
 
-def verify_proof(content: bytes, keys: Sequence[VerifierKey]) -> str:
+def verify_proof(content: bytes, keys: Sequence[VerifierKey], *, older: str | None = None) -> str:
     """What a file proves, in a sentence: one with an inclusion or consistency proof, or with a checkpoint alone.
 
-    Raises `BadProofError`.
+    `older` is the note that a consistency proof is to begin with, in place of the one in the file. Raises
+    `BadProofError`.
     """
     try:
         if not content.lstrip().startswith(b"{"):
@@ -34,7 +36,11 @@ def verify_proof(content: bytes, keys: Sequence[VerifierKey]) -> str:
         proof = _decode(content)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise BadProofError(f"this is not a file of a proof: {error}") from None
-    return _verify_inclusion(proof, keys) if isinstance(proof, InclusionProof) else _verify_consistency(proof, keys)
+    if isinstance(proof, InclusionProof):
+        if older is not None:
+            raise BadProofError("only a proof between checkpoints begins with another note")
+        return _verify_inclusion(proof, keys)
+    return _verify_consistency(proof if older is None else msgspec.structs.replace(proof, older=older), keys)
 
 
 def _verify_inclusion(proof: InclusionProof, keys: Sequence[VerifierKey]) -> str:
@@ -52,6 +58,8 @@ def _verify_inclusion(proof: InclusionProof, keys: Sequence[VerifierKey]) -> str
 
 
 def _verify_consistency(proof: ConsistencyProof, keys: Sequence[VerifierKey]) -> str:
+    if proof.older is UNSET:
+        raise BadProofError("the note that the proof begins with is not in it: the one that you have kept")
     older, newer = _opened(proof.older, keys), _opened(proof.newer, keys)
     _check_tenant(older, proof.tenant)
     if older.origin != newer.origin:

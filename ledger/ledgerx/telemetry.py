@@ -7,10 +7,12 @@ variable `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and cost nothing otherwise. Metri
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -36,6 +38,17 @@ def configure(part: str, *, level: str = "INFO") -> None:
 def tracing_enabled() -> bool:
     """Whether spans go anywhere; hot paths skip making them when not."""
     return bool(os.environ.get(_OTLP_ENDPOINT))
+
+
+def trace_of(traceparent: str | None) -> Context:
+    """The trace that a W3C `traceparent` names, for a span to go on in; a new one where it names none."""
+    return propagate.extract({} if traceparent is None else {"traceparent": traceparent}, Context())
+
+
+def links_to(traceparents: Iterable[str | None]) -> list[trace.Link]:
+    """Links to the spans that these name, each once."""
+    origins = (trace.get_current_span(trace_of(one)).get_span_context() for one in dict.fromkeys(traceparents))
+    return [trace.Link(origin) for origin in origins if origin.is_valid]
 
 
 def _configure_logs(part: str, level: str) -> None:

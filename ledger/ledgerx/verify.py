@@ -1,8 +1,8 @@
 """Verification: reads a tenant's whole journal and recomputes everything that can be recomputed from it.
 
 The chain, the numbering, the zero sums, the guarded sums, the registries, the search terms, the Merkle tree with its
-checkpoints, and the streams' projections at the entry that each has reached. Nothing is trusted but the entries and
-postings themselves, and those only as far as their chain holds.
+checkpoints, the snapshots, and the streams' projections at the entry that each has reached. Nothing is trusted but the
+entries and postings themselves, and those only as far as their chain holds.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ from ledgerx.journal import (
     genesis,
 )
 from ledgerx.registry_audit import RegistryAudit
+from ledgerx.snapshot_comparison import SnapshotComparison, open_snapshots
 from ledgerx.state import POSTINGS_PER_MARK, Sums
 from ledgerx.tree_comparison import TreeComparison, open_tree
 
@@ -220,11 +221,12 @@ async def verify(
     dated = await _fetch(connection, tenant_id, _queries.projected_dated)
     holds = await _fetch(connection, tenant_id, _queries.open_holds)
     registries = await _fetch(connection, tenant_id, _queries.registries)
+    audit = Audit(tenant_id)
+    snapshots = await open_snapshots(connection, tenant_id, audit.find)
     head = await _fetch(connection, tenant_id, _queries.head_and_guarded)
     if not head or not registries:
         raise NotFound("there is no such tenant")
     head_seq, head_hash = head[0][:2]
-    audit = Audit(tenant_id)
     # What each kept thing is compared at, in the order of the entries at which it stands.
     checks: list[tuple[int, Callable[[], None]]] = []
     if projected:
@@ -238,7 +240,7 @@ async def verify(
     checks.sort(key=lambda check: check[0])
     terms = SearchTerms(connection, tenant_id, audit.find)
     tree = await open_tree(connection, tenant_id, audit.find)
-    await _feed(connection, audit, (terms, tree), checks, head_seq, progress)
+    await _feed(connection, audit, (terms, tree), snapshots, checks, head_seq, progress)
     audit.finish(head_seq, head_hash)
     if audit.opened != head[0][6]:
         audit.find(None, f"the journal opens {audit.opened} accounts, its head counts {head[0][6]}")
@@ -246,18 +248,21 @@ async def verify(
         check()
     await terms.compare(head_seq)
     await tree.compare()
+    snapshots.compare(head_seq)
     if dated:
         await compare_volumes(connection, tenant_id, audit.find)
         await compare_blocks(connection, tenant_id, audit.find)
     heads = {"balances": projected, "volumes": dated}
     reached = {name: found[0][0] for name, found in heads.items() if found}
-    return audit.report(head_seq, reached | ({"checkpoints": tree.size} if tree.size else {}))
+    reached |= {name: seq for name, seq in (("checkpoints", tree.size), ("snapshots", snapshots.last)) if seq}
+    return audit.report(head_seq, reached)
 
 
 async def _feed(
     connection: Connection,
     audit: Audit,
     followers: tuple[SearchTerms, TreeComparison],
+    snapshots: SnapshotComparison,
     checks: list[tuple[int, Callable[[], None]]],
     head_seq: int,
     progress: Callable[[int, int], None],
@@ -273,6 +278,7 @@ async def _feed(
             while checks and checks[0][0] < entry.seq:
                 checks.pop(0)[1]()
             audit.feed(entry)
+            await snapshots.feed(entry, audit.sums)
         progress(seqs[-1], head_seq)
 
 

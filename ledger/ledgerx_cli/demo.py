@@ -42,7 +42,7 @@ async def _create(connection: Connection, demo: Demo | None, base_url: str) -> D
     except NotFound:
         tenant_id = await create_tenant(connection, TENANT)
     if demo is None:
-        scopes = frozenset({Scope.LEDGER_READ, Scope.LEDGER_WRITE})
+        scopes = frozenset({Scope.LEDGER_READ, Scope.LEDGER_WRITE, Scope.EXPORTS_WRITE})
         client = await create_client(connection, tenant_id, TENANT, scopes)
         demo = Demo(base_url=base_url, tenant=TENANT, client_id=client.client_id, client_secret=client.client_secret)
     try:

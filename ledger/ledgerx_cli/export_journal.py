@@ -2,8 +2,6 @@
 
 import asyncio
 import gzip
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from ledgerx.journal_file import journal_lines
 from ledgerx.tenancy import find_tenant
 from ledgerx_cli.bars import counted
 from ledgerx_cli.failures import CommandFailed
+from ledgerx_cli.files import finished
 from ledgerx_cli.options import DEFAULT_DATA, AsJson, Data
 from ledgerx_cli.platform import owner_url
 
@@ -31,7 +30,7 @@ def export_journal(
     """Write a tenant's journal to a file, for `ledgerx verify --file` and for whoever else reads it."""
     url = owner_url(data)
     try:
-        with _finished(output) as file:
+        with _opened(output) as file:
             entries = asyncio.run(_export(url, tenant, file))
     except OSError as error:
         raise CommandFailed(f"cannot write {output}: {error.strerror}") from None
@@ -51,19 +50,11 @@ async def _export(url: str, tenant: str, file: BinaryIO) -> int:
 
 
 @contextmanager
-def _finished(path: Path) -> Iterator[BinaryIO]:
-    """A file that only its owner may read, and that gets its name when all of it is on the disk; otherwise none."""
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".unfinished", dir=path.parent)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if path.suffix == ".gz":
-                with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as compressed:
-                    yield cast("BinaryIO", compressed)
-            else:
-                yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file that is finished in the end, compressed where its name says so."""
+    with finished(path) as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as compressed:
+                yield cast("BinaryIO", compressed)
+        else:
+            yield file

@@ -24,6 +24,7 @@ app.command("ledgerx_cli.verify:verify", name="verify", help="Recompute a tenant
 app.command(
     "ledgerx_cli.verify_proof:verify_proof_file", name="verify-proof", help="Verify a proof or a checkpoint, offline."
 )
+app.command("ledgerx_cli.export:export", name="export", help="Have data exported by a platform, and download it.")
 app.command(
     "ledgerx_cli.export_journal:export_journal", name="export-journal", help="Write a tenant's journal to a file."
 )

@@ -19,7 +19,7 @@ import psycopg
 import stamina
 import structlog
 from faust.types import EventT, StreamT, TopicT
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from prometheus_client import Counter
 
 from ledgerx import telemetry
@@ -173,25 +173,33 @@ class JournalAgent:
 
 @contextmanager
 def _span(events: Sequence[EventT[bytes]]) -> Iterator[None]:
-    """A span of its own trace, linked to those that the messages come from: a batch has many of them, and no parent."""
+    """A span of its own trace for the batch, which has no parent among the many that it is linked to.
+
+    In the trace of each message a span goes on that is linked to the batch's: a request leads to its projections.
+    """
     if not telemetry.tracing_enabled():
         yield
         return
     attributes: dict[str, str | int] = {"messaging.system": "kafka", "messaging.batch.message_count": len(events)}
+    origins = [origin for event in events if (origin := _traceparent(event)) is not None]
     with _tracer.start_as_current_span(
-        "ledgerx.project", kind=trace.SpanKind.CONSUMER, links=list(_links(events)), attributes=attributes
-    ):
-        yield
+        "ledgerx.project", kind=trace.SpanKind.CONSUMER, links=telemetry.links_to(origins), attributes=attributes
+    ) as batch:
+        links = [trace.Link(batch.get_span_context())]
+        spans = [
+            _tracer.start_span("ledgerx.apply", telemetry.trace_of(origin), trace.SpanKind.CONSUMER, links=links)
+            for origin in origins
+        ]
+        try:
+            yield
+        finally:
+            for span in spans:
+                span.end()
 
 
-def _links(events: Sequence[EventT[bytes]]) -> Iterator[trace.Link]:
-    for event in events:
-        given = dict(event.message.headers or ()).get(_TRACEPARENT)
-        if given is not None:
-            context = propagate.extract({_TRACEPARENT: given.decode("latin-1")})
-            origin = trace.get_current_span(context).get_span_context()
-            if origin.is_valid:
-                yield trace.Link(origin)
+def _traceparent(event: EventT[bytes]) -> str | None:
+    given = dict(event.message.headers or ()).get(_TRACEPARENT)
+    return None if given is None else given.decode("latin-1")
 
 
 def _decode(event: EventT[bytes]) -> JournalMessage:

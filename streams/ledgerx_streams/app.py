@@ -25,7 +25,7 @@ from ledgerx_streams.databases import Databases
 from ledgerx_streams.faust_app import build_app, raw_topic
 from ledgerx_streams.kafka_access import KafkaAccess
 from ledgerx_streams.lag import Lag
-from ledgerx_streams.projections.entries import entries_producer
+from ledgerx_streams.projections.entries import entries_publisher
 from ledgerx_streams.settings import Settings
 
 # A look-up goes on when the attempt that it was for is given up.
@@ -62,8 +62,8 @@ async def _run(settings: Settings) -> None:
     """Return only when the worker crashed; Faust has logged the reason then."""
     kafka = KafkaAccess(settings)
     consuming = asyncio.Event()
-    producer = entries_producer(kafka)
-    databases = Databases(settings, producer)
+    publisher = entries_publisher(kafka)
+    databases = Databases(settings, publisher)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(
             management.serve(
@@ -87,7 +87,7 @@ async def _run(settings: Settings) -> None:
             await consuming.wait()
             await lag.measure(app.consumer)
 
-        await stack.enter_async_context(producer)
+        await stack.enter_async_context(publisher)
         await stack.enter_async_context(databases)
         agent = JournalAgent(databases, NAMES, raw_topic(app, topics.TOPIC_DEAD_LETTERS), lag)
         app.agent(raw_topic(app, TOPIC_JOURNAL), name="journal")(agent.run)

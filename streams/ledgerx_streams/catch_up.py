@@ -5,6 +5,7 @@ by that, since the journal is in the tables. Whoever reaches the database looks 
 it read from there; so it does with what Kafka did not keep, and with what came before there were streams.
 """
 
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -15,13 +16,15 @@ from prometheus_client import Counter
 
 from ledgerx.database import Connection, Pool, Queries
 from ledgerx_streams.backfill import read_page
-from ledgerx_streams.projections import Projection, TemporaryError
+from ledgerx_streams.projections import Projection, RefusedError, TemporaryError
 from ledgerx_streams.projector import Projector
 
 EVERY_S = 10.0
 # Messages that are on their way are left to those who get them.
 AGE_S = 20.0
 _TENANTS_PER_PAGE = 500
+# Refusals after which a projection is left alone until the next time.
+_ENOUGH = 3
 
 _CAUGHT_UP = Counter(
     "ledgerx_projection_catch_ups", "Times that a tenant's projection was brought on without a message.", ["projection"]
@@ -53,19 +56,25 @@ async def _catch_up_all(connection: Connection, projectors: dict[str, Projector]
         "moment": datetime.now(UTC) - timedelta(seconds=age_s),
     }
     after = UUID(int=0)
+    refusals = dict.fromkeys(projectors, 0)
     while True:
         cursor = await connection.execute(_queries.behind, {**parameters, "after": after})
         found = await cursor.fetchall()
-        for tenant_id, seq, behind in found:
+        # By chance: those that are refused must not stand before the others each time.
+        for tenant_id, seq, behind in random.sample(found, len(found)):
             for name in behind:
-                await _bring_on(connection, projectors[name], tenant_id, seq)
+                if refusals[name] < _ENOUGH:
+                    refusals[name] += not await _bring_on(connection, projectors[name], tenant_id, seq)
         if len(found) < _TENANTS_PER_PAGE:
             return
         after = found[-1][0]
 
 
-async def _bring_on(connection: Connection, projector: Projector, tenant_id: UUID, seq: int) -> None:
-    """Give a projection the journal's last entry, as if its message had come: what is missing before it is read."""
+async def _bring_on(connection: Connection, projector: Projector, tenant_id: UUID, seq: int) -> bool:
+    """Give a projection the journal's last entry, as if its message had come: what is missing before it is read.
+
+    False where that was refused outside of the database.
+    """
     where = {"tenant": str(tenant_id), "projection": projector.name}
     try:
         last = await read_page(connection, tenant_id, first=seq, last=seq)
@@ -73,6 +82,7 @@ async def _bring_on(connection: Connection, projector: Projector, tenant_id: UUI
             await projector.apply(tenant_id, [last])
     except (ValueError, TemporaryError, psycopg.DataError, psycopg.IntegrityError) as error:
         _log.warning("projection not brought on", error=str(error).strip(), **where)
-    else:
-        _CAUGHT_UP.labels(projector.name).inc()
-        _log.info("projection brought on", entry=seq, **where)
+        return not isinstance(error, RefusedError)
+    _CAUGHT_UP.labels(projector.name).inc()
+    _log.info("projection brought on", entry=seq, **where)
+    return True

@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 import psycopg
 import structlog
-from aiokafka import AIOKafkaProducer
 
 from ledgerx import database
 from ledgerx.database import Pool, Queries
@@ -27,9 +26,11 @@ from ledgerx.settings import Secret
 from ledgerx_streams import catch_up, retention
 from ledgerx_streams.catalog import PROJECTIONS
 from ledgerx_streams.exports.service import writing_exports
+from ledgerx_streams.outside import OutsideProjector
 from ledgerx_streams.projections import Projection
 from ledgerx_streams.projections.entries import entries_projection
 from ledgerx_streams.projector import Projector
+from ledgerx_streams.publisher import Publisher
 from ledgerx_streams.scrubber import Scrubber
 from ledgerx_streams.settings import Settings
 from ledgerx_streams.signing import Signer
@@ -62,7 +63,9 @@ class JournalDatabase:
 
     def __init__(self, pool: Pool, projections: Sequence[Projection]) -> None:
         self._pool = pool
-        self.projectors = [Projector(projection, pool) for projection in projections]
+        self.projectors = [
+            (OutsideProjector if projection.outside else Projector)(projection, pool) for projection in projections
+        ]
         self.lost = asyncio.Event()
         self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
 
@@ -86,12 +89,12 @@ class JournalDatabase:
 class Databases:
     """All of them, as `settings` say, while the context lasts. Raises `ConfigurationError`.
 
-    `producer` publishes entries.
+    `publisher` publishes entries.
     """
 
-    def __init__(self, settings: Settings, producer: AIOKafkaProducer) -> None:
+    def __init__(self, settings: Settings, publisher: Publisher) -> None:
         self._settings = settings
-        self._producer = producer
+        self._publisher = publisher
         self._read_urls = reader(settings.database_url, settings.databases)
         self._read_engine_urls = _engine_reader(settings)
         self._keyset = None if settings.checkpoint_keys is None else read_keyset(settings.checkpoint_keys)
@@ -155,7 +158,7 @@ class Databases:
             wake = await stack.enter_async_context(delivering_webhooks(name, urls.streams, self._settings))
             await stack.enter_async_context(self._hearing_of_exports(name, urls.streams))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            projections = (*PROJECTIONS, entries_projection(self._producer, wake))
+            projections = (*PROJECTIONS, entries_projection(self._publisher, wake))
             self._look_after(tasks, name, pool, projections)
             await stack.enter_async_context(_expiring_holds(tasks, urls.engine))
             while True:
@@ -189,6 +192,8 @@ class Databases:
             days=settings.outbox_retention_days,
         )
         tasks.create_task(_every(retention.EVERY_S, tend, failed="outbox not tended"))
+        thin = partial(retention.thin_checkpoints, pool, days=settings.checkpoint_keep_days)
+        tasks.create_task(_every(retention.EVERY_S, thin, failed="old checkpoints not dropped"))
         bring_on = partial(catch_up.catch_up, pool, projections)
         tasks.create_task(_every(catch_up.EVERY_S, bring_on, failed="projections not looked after"))
         take = Snapshots(pool).take_due

@@ -1,4 +1,4 @@
-"""The retention of the outbox: old days are dropped, and what keeps one beyond its time is told.
+"""The retention of the outbox: old days are dropped, and what keeps one beyond its time is told. And of checkpoints.
 
 What may go is decided where it cannot be got round: in the database's own functions. The streams call them, whoever
 carries the outbox to Kafka: without their projections no day may go anyway.
@@ -11,11 +11,14 @@ from prometheus_client import Counter, Gauge
 from ledgerx.database import Pool, Queries
 
 EVERY_S = 60.0
+# In one transaction.
+CHECKPOINTS_AT_ONCE = 1_000
 
 DROPPED_DAYS = Counter("ledgerx_outbox_dropped_days", "Days of the outbox whose retention ended.")
 OVERDUE_DAYS = Gauge(
     "ledgerx_outbox_overdue_days", "Days by which the oldest day of the outbox is kept too long.", ["database"]
 )
+THINNED = Counter("ledgerx_checkpoints_thinned", "Old checkpoints dropped, of days that have a later one.")
 KEPT_BY = Gauge(
     "ledgerx_outbox_kept_by",
     "1 for what keeps the oldest day of the outbox beyond its time: slot, projections (none at all), or a projection.",
@@ -55,3 +58,17 @@ def _tell(database: str, day: object, overdue_days: int, keeper: str | None, ten
         _log.warning(
             "outbox kept too long", database=database, day=str(day), keeper=keeper, tenant=tenant and str(tenant)
         )
+
+
+async def thin_checkpoints(pool: Pool, *, days: int) -> None:
+    """Drop the checkpoints that are older than `days` days, but for the last of each day. Raises `psycopg.Error`.
+
+    Proofs need the tree only: who has kept a note goes on from it, whether it is kept here or not.
+    """
+    dropped = CHECKPOINTS_AT_ONCE
+    while dropped == CHECKPOINTS_AT_ONCE:
+        async with pool.connection() as connection:
+            parameters = {"keep_days": days, "most": CHECKPOINTS_AT_ONCE}
+            cursor = await connection.execute(_sql.thin_checkpoints, parameters)
+            [(dropped,)] = await cursor.fetchall()
+        THINNED.inc(dropped)

@@ -30,8 +30,9 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     database at the same time, and the log of attempts is kept for `webhooks_log_days`.
 
     Without `checkpoint_keys`, a keyset of its own, it leaves checkpoints to others; those of a tenant are signed at
-    most every `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id. At most
-    `scrub_entries_per_s` stored entries are read again in a second; 0 leaves that to others.
+    most every `checkpoint_interval_s` seconds, in the name of `checkpoint_origin` and the tenant's id, and after
+    `checkpoint_keep_days` days the last one of each day is kept. At most `scrub_entries_per_s` stored entries are
+    read again in a second; 0 leaves that to others.
     """
 
     database_url: Secret | None = None
@@ -52,6 +53,7 @@ class Settings(KafkaSettings, frozen=True, kw_only=True):
     checkpoint_keys: Path | None = None
     checkpoint_origin: Annotated[str, Meta(pattern=r"^[^\s+]{1,200}$")] = DEFAULT_ORIGIN
     checkpoint_interval_s: Annotated[float, Meta(ge=1)] = 10.0
+    checkpoint_keep_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
     scrub_entries_per_s: Annotated[int, Meta(ge=0)] = 2_000
     relay_slot: str = DEFAULT_SLOT
     outbox_retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 7

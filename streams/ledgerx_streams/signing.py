@@ -74,6 +74,7 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
             note, verifier_keys = signed(self.platform, tenant_id, tree.root(), balance, self.keyset)
             parameters = {
                 "tenant_id": tenant_id,
+                "old_size": old_size,
                 "size": size,
                 "root": tree.root(),
                 "note": note,

@@ -17,7 +17,7 @@ import uvloop
 from ledgerx import database as db
 from ledgerx.export_files import MAX_FILE_BYTES, ExportFiles
 from ledgerx.exports import MEDIA_TYPES, Dataset, ExportFilters, Format
-from ledgerx_streams.exports.datasets import Cut
+from ledgerx_streams.exports.tables import Cut
 from ledgerx_streams.exports.writing import Measures, file_chunks
 
 _KIB = 1024

@@ -20,7 +20,9 @@ from ledgerx.tenancy import ClientCredentials
 from ledgerx.verify import verify
 from ledgerx_cli.failures import CommandFailed
 from ledgerx_cli.verify_proof import verify_proof_file
+from ledgerx_streams import retention
 from ledgerx_streams.projections.checkpoints import CHECKPOINTS
+from ledgerx_streams.retention import thin_checkpoints
 from ledgerx_streams.signing import Signer
 from tests.integration.ledger_client import LedgerClient
 from tests.integration.streaming import stream
@@ -125,7 +127,7 @@ async def test_proofs_go_by_the_checkpoint_that_is_named_and_checkpoints_follow_
         "not_checkpointed",
     )
     assert (await client.get(f"/v1/transactions/{sizes[0]}/proof", checkpoint=1)).told == (404, "not_found")
-    assert (await client.get("/v1/checkpoints/proof", **{"from": 1, "to": sizes[0]})).told == (404, "not_found")
+    assert (await client.get("/v1/checkpoints/proof", **{"from": 1, "to": 2})).told == (404, "not_found")
 
 
 async def test_the_latest_note_comes_as_text(client: LedgerClient, sign: Callable[..., Any]) -> None:
@@ -202,6 +204,72 @@ async def test_a_tree_is_signed_once_however_many_sign_and_not_before_it_is_due(
     await sign()
     await sign()
     assert len((await client.get("/v1/checkpoints")).body["items"]) == 1
+
+
+# When the checkpoints of a journal were signed, by their rank: the first two on a day, the third on another one.
+_AGED = """
+    UPDATE ledgerx.checkpoints AS c
+    SET signed_at = now() - make_interval(days => (ARRAY[41, 41, 40, 3, 0])[r.rank]), superseded = r.rank IN (1, 4)
+    FROM (SELECT size, rank() OVER (ORDER BY size) FROM ledgerx.checkpoints WHERE tenant_id = %s) AS r
+    WHERE c.size = r.size
+"""
+
+
+async def test_of_old_days_the_last_checkpoint_is_kept_and_who_holds_a_dropped_one_goes_on_from_it(
+    client: LedgerClient,
+    credentials: ClientCredentials,
+    shared_database: Database,
+    pool: Pool,
+    sign: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "CHECKPOINTS_AT_ONCE", 1)
+    for number in range(5):
+        await client.transfer(f"{number}")
+        await sign()
+    first, *others = (await client.get("/v1/checkpoints")).body["items"][::-1]
+    await thin_checkpoints(pool, days=30)
+    assert len((await client.get("/v1/checkpoints")).body["items"]) == 5
+
+    execute(shared_database, _AGED, credentials.tenant_id)
+    await thin_checkpoints(pool, days=30)
+
+    kept = (await client.get("/v1/checkpoints")).body["items"][::-1]
+    assert [one["size"] for one in kept] == [one["size"] for one in others]
+    newest = kept[-1]
+    between = (await client.get("/v1/checkpoints/proof", **{"from": first["size"], "to": newest["size"]})).body
+    assert "from" not in between
+    with pytest.raises(BadProofError, match="the one that you have kept"):
+        verified(between, newest)
+    proof, note = tmp_path / "proof.json", tmp_path / "note"
+    proof.write_text(json.dumps(between))
+    note.write_text(first["note"])
+    said = verify_proof_file(proof, key=newest["verifier_keys"], older=note)
+    assert f"begins with that of {first['size']}" in said
+    note.write_text(others[0]["note"])
+    with pytest.raises(CommandFailed, match="NOT verified"):
+        verify_proof_file(proof, key=newest["verifier_keys"], older=note)
+    for one in kept:
+        assert (await client.get(f"/v1/transactions/{first['size']}/proof", checkpoint=one["size"])).status == 200
+    async with await db.connect(shared_database.owner_url, application_name="test") as connection:
+        assert (await verify(connection, credentials.tenant_id)).ok
+
+
+async def test_a_checkpoint_is_superseded_by_a_later_one_of_its_day(
+    client: LedgerClient, credentials: ClientCredentials, shared_database: Database, sign: Callable[..., Any]
+) -> None:
+    await client.transfer("1")
+    await sign()
+    yesterday = "UPDATE ledgerx.checkpoints SET signed_at = signed_at - interval '1 day' WHERE tenant_id = %s"
+    execute(shared_database, yesterday, credentials.tenant_id)
+    for number in range(2):
+        await client.transfer(f"again {number}")
+        await sign()
+    with psycopg.connect(shared_database.admin_url) as connection:
+        query = "SELECT superseded FROM ledgerx.checkpoints WHERE tenant_id = %s ORDER BY size"
+        found = connection.execute(query, (credentials.tenant_id,)).fetchall()
+    assert found == [(False,), (True,), (False,)]
 
 
 @pytest.mark.parametrize(

@@ -23,15 +23,13 @@ from ledgerx.exports import Dataset, ExportFilters, Format
 from ledgerx.journal import AccountType, Kind
 from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials
-from ledgerx_streams.exports import datasets, parquet
+from ledgerx_streams.exports import pages, parquet
 from ledgerx_streams.exports.beancount_names import account_code, account_name, asset_code
-from ledgerx_streams.exports.datasets import Cut
+from ledgerx_streams.exports.tables import Cut
 from ledgerx_streams.exports.writing import FileTooLargeError, Measures, file_chunks
 from tests.integration.api_process import ApiProcess
+from tests.integration.exporting import NO_LIMIT, lines, written
 from tests.integration.ledger_client import LedgerClient, client_of, new_tenant
-
-NO_LIMIT = 2**40
-MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -39,27 +37,6 @@ async def pool(shared_database: Database) -> AsyncIterator[Pool]:
     """Connections of the role that writes exports."""
     async with db.pool(shared_database.streams_url, application_name="test", max_size=2) as pool:
         yield pool
-
-
-async def written(
-    pool: Pool,
-    tenant_id: UUID,
-    seq: int,
-    dataset: Dataset,
-    file_format: Format = Format.JSONL,
-    **filters: Any,
-) -> bytes:
-    cut = Cut(tenant_id=tenant_id, seq=seq, recorded_at=MOMENT, filters=ExportFilters(**filters))
-    measures = Measures()
-    chunks = file_chunks(pool, cut, dataset, file_format, measures, max_bytes=NO_LIMIT)
-    found = b"".join([chunk async for chunk in chunks])
-    assert measures.bytes == len(found)
-    assert measures.progress == pytest.approx(1, rel=0.1)
-    return found
-
-
-def lines(raw: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in raw.splitlines()]
 
 
 async def fill(client: LedgerClient) -> None:
@@ -139,8 +116,8 @@ async def test_filters_are_those_of_the_lists(
     params: dict[str, str],
 ) -> None:
     await fill(client)
-    monkeypatch.setattr(datasets, "ENTRIES_AT_ONCE", 3)
-    monkeypatch.setattr(datasets, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(pages, "ENTRIES_AT_ONCE", 3)
+    monkeypatch.setattr(pages, "LINES_AT_ONCE", 2)
     expected = await transactions_of(client, **params)
 
     seq = await client.head()
@@ -197,8 +174,8 @@ async def test_an_export_is_true_at_its_entry_whatever_is_recorded_later(
 async def test_an_export_is_whole_while_writes_go_on(
     client: LedgerClient, credentials: ClientCredentials, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "ENTRIES_AT_ONCE", 5)
-    monkeypatch.setattr(datasets, "LINES_AT_ONCE", 4)
+    monkeypatch.setattr(pages, "ENTRIES_AT_ONCE", 5)
+    monkeypatch.setattr(pages, "LINES_AT_ONCE", 4)
     for number in range(20):
         await client.transfer(f"before {number}")
     seq = await client.head()
@@ -282,7 +259,7 @@ async def test_parquet_has_the_rows_of_json(
     client: LedgerClient, credentials: ClientCredentials, pool: Pool, monkeypatch: pytest.MonkeyPatch, dataset: Dataset
 ) -> None:
     await fill(client)
-    monkeypatch.setattr(datasets, "LINES_AT_ONCE", 4)
+    monkeypatch.setattr(pages, "LINES_AT_ONCE", 4)
     monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 5)
     seq = await client.head()
 

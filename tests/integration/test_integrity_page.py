@@ -64,7 +64,7 @@ async def test_a_transaction_is_verified_offline_step_by_step(
     async with db.pool(shared_database.streams_url, application_name="test", max_size=1) as pool:
         keyset = read_keyset(tmp_path / "keys.json")
         await Signer(pool=pool, keyset=keyset, platform="ledgerx", interval_s=0).sign_due()
-    steps, schedule = blocks("sh")
+    from_a_kept_note, steps, schedule = blocks("sh")
     note, shown = blocks("text")
 
     followed = run("/bin/sh", "-eu", "-c", LEDGER + steps)
@@ -87,6 +87,12 @@ async def test_a_transaction_is_verified_offline_step_by_step(
             ("ledgerx", "verify-proof", "proof.json", "--key", "verifier.key"),
         ):
             assert run(*command).returncode == 1
+
+    between = (await client.get("/v1/checkpoints/proof", **{"from": 6, "to": 6})).body
+    del between["from"]
+    (tmp_path / "proof.json").write_text(json.dumps(between))
+    (tmp_path / "kept-note.txt").write_text(proof["checkpoint"])
+    assert run("/bin/sh", "-eu", "-c", from_a_kept_note).stdout.endswith("begins with that of 6: verified\n")
 
     # The note that is shown has as many lines as one of ours.
     key = parse_verifier_key((tmp_path / "verifier.key").read_text())

@@ -18,10 +18,12 @@ from ledgerx_cli.embedded import kafka
 from ledgerx_cli.supervisor import Supervisor
 from ledgerx_streams import topics
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
+from ledgerx_streams.projections.entries import NAME
 from tests.certificates import Authority
-from tests.integration.journals import assert_projected, new_journal, open_engine
+from tests.integration.entries_topic import published_seqs
+from tests.integration.journals import assert_projected, heads, new_journal, open_engine
 from tests.integration.relaying import JOURNAL, Connection, MakeRelay, eventually, record_entries
-from tests.integration.secure_kafka import SecureKafka, creation_denied, start_secure_kafka
+from tests.integration.secure_kafka import SecureKafka, creation_denied, start_secure_kafka, write_denied
 from tests.integration.up_process import Up
 from tests.integration.worker_process import StartWorker, projected, until
 
@@ -87,6 +89,26 @@ async def test_who_may_make_no_topics_uses_those_that_are_there(secure_kafka: Se
                 await topics.make_missing(admin, [NewTopic(f"ledgerx.{uuid4()}", 1, 1)])
         finally:
             await admin.close()
+
+
+async def test_whom_the_topic_of_entries_is_forbidden_computes_all_else_and_publishes_once_allowed(
+    secure_kafka: SecureKafka, relays: MakeRelay, database: Database, start_worker: StartWorker
+) -> None:
+    await topics.prepare(access(secure_kafka.scram))
+    await relays(secure_kafka.scram).start()
+    async with open_engine(database) as engine:
+        journal = await new_journal(database, engine)
+        async with write_denied(secure_kafka.plain, topics.TOPIC_ENTRIES):
+            worker = start_worker(**secure_kafka.scram)
+            for _ in range(3):
+                await journal.post(3)
+                await until(projected(database, journal))
+            await until(lambda: b"TopicAuthorizationFailedError" in worker.log.read_bytes())
+        await until(lambda: heads(database)[journal.tenant_id, NAME] == journal.last)
+    assert_projected(database, journal)
+    published = await published_seqs(access(secure_kafka.scram), journal)
+    assert list(dict.fromkeys(published)) == list(range(1, journal.last + 1))
+    assert worker.terminate() == 0
 
 
 def test_the_whole_platform_runs_on_it(secure_kafka: SecureKafka, database: Database, tmp_path: Path) -> None:

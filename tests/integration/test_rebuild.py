@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 import psycopg
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from ledgerx import database as db
 from ledgerx.database import Pool
@@ -16,12 +17,16 @@ from ledgerx.engine import Engine
 from ledgerx.errors import NotFound
 from ledgerx.events import JournalMessage, decode
 from ledgerx.logins import Database
+from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_streams.catalog import PROJECTIONS
-from ledgerx_streams.projections import Projection
+from ledgerx_streams.projections import Projection, entries
 from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.projector import Projector
 from ledgerx_streams.rebuild import rebuild
-from tests.integration.journals import Journal, assert_projected, new_journal
+from ledgerx_streams.topics import prepare
+from tests.integration.entries_topic import published_seqs
+from tests.integration.journals import Journal, assert_projected, heads, new_journal
+from tests.integration.worker_process import StartWorker, deliver, until
 
 SPOILED = {
     "balances": "UPDATE ledgerx.balances SET posted = posted + 1 WHERE tenant_id = %s",
@@ -132,9 +137,9 @@ async def test_an_unknown_tenant_is_not_found(owner_pool: Pool) -> None:
         await rebuild(owner_pool, BALANCES, uuid4(), ignore)
 
 
-def _rebuilt(database: Database, projection: str, tenant: str) -> dict[str, object]:
+def _rebuilt(database: Database, projection: str, tenant: str, **further: str) -> dict[str, object]:
     command = [sys.executable, "-P", "-m", "ledgerx_cli", "rebuild", projection, "--tenant", tenant, "--json"]
-    environment = {"LEDGERX_DATABASE_URL": database.owner_url}
+    environment = {"LEDGERX_DATABASE_URL": database.owner_url, **further}
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60)
     printed: dict[str, object] = msgspec.json.decode(done.stdout)
     return printed
@@ -143,11 +148,41 @@ def _rebuilt(database: Database, projection: str, tenant: str) -> dict[str, obje
 async def test_the_command_tells_where_it_stands(database: Database, engine: Engine) -> None:
     journal = await new_journal(database, engine)
     await journal.post(3)
-    with psycopg.connect(database.admin_url, autocommit=True) as connection:
-        query = "SELECT name FROM ledgerx.tenants WHERE tenant_id = %s"
-        [(name,)] = connection.execute(query, (journal.tenant_id,)).fetchall()
+    name = _name_of(database, journal)
     for projection in PROJECTIONS:
         printed = _rebuilt(database, projection.name, name)
         assert isinstance(printed.pop("took_s"), float)
         assert printed == {"projection": projection.name, "tenant": name, "seq": messages(journal)[-1].last}
     assert_projected(database, journal)
+
+
+async def test_entries_are_published_anew_in_order_while_a_worker_runs(
+    database: Database, engine: Engine, kafka_server: Kafka, producer: AIOKafkaProducer, start_worker: StartWorker
+) -> None:
+    await prepare(kafka_server.access)
+    journal = await new_journal(database, engine)
+    await journal.post(600)
+    start_worker()
+    await deliver(producer, journal, journal.payloads())
+    await until(lambda: heads(database).get((journal.tenant_id, entries.NAME)) == journal.last)
+    before = await published_seqs(kafka_server.access, journal)
+
+    rebuilding = asyncio.to_thread(
+        _rebuilt, database, entries.NAME, _name_of(database, journal), LEDGERX_KAFKA=kafka_server.bootstrap
+    )
+    await journal.post(3)
+    await asyncio.gather(rebuilding, deliver(producer, journal, journal.payloads()[-1:]))
+    await until(lambda: heads(database).get((journal.tenant_id, entries.NAME)) == journal.last)
+
+    again = (await published_seqs(kafka_server.access, journal))[len(before) :]
+    # The worker may have published the three new ones before it began.
+    again = again[again.index(1) :]
+    assert again == list(range(1, journal.last + 1))
+
+
+def _name_of(database: Database, journal: Journal) -> str:
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        query = "SELECT name FROM ledgerx.tenants WHERE tenant_id = %s"
+        [(name,)] = connection.execute(query, (journal.tenant_id,)).fetchall()
+    assert isinstance(name, str)
+    return name

@@ -101,6 +101,7 @@ def test_every_policy_asks_for_the_tenant_but_those_of_the_platform(
         ("exports", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_endpoints", "due", ("ledgerx_owner",), "SELECT"),
         ("webhook_deliveries", "due", ("ledgerx_owner",), "SELECT"),
+        ("checkpoints", "superseded", ("ledgerx_owner",), "ALL"),
     }
 
 

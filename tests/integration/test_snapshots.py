@@ -30,7 +30,7 @@ from ledgerx_streams.projections.balances import BALANCES
 from ledgerx_streams.snapshots import Snapshots
 from tests.commands import opening, transfer
 from tests.integration.ledger_client import LedgerClient, new_tenant
-from tests.integration.streaming import stream
+from tests.integration.streaming import snapshot_due, stream
 
 # A full hour, and later than the journals begin.
 NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
@@ -239,16 +239,10 @@ async def test_settings_hold_from_the_next_moment_on(database: Database, tenant:
 async def test_snapshots_are_listed_page_by_page(
     client: LedgerClient, credentials: ClientCredentials, shared_database: Database
 ) -> None:
-    tenant_id = credentials.tenant_id
-    statement = "UPDATE ledgerx.snapshot_schedules SET boundary = clock_timestamp() WHERE tenant_id = %s"
-    async with db.pool(shared_database.streams_url, application_name="test", max_size=1) as pool:
-        for number in range(3):
-            await client.transfer(f"{number}", "1.50")
-            execute(shared_database, statement, tenant_id)
+    for number in range(3):
+        await client.transfer(f"{number}", "1.50")
+        async with snapshot_due(shared_database, credentials.tenant_id):
             await client.transfer(f"after {number}", "0.25")
-            await stream(shared_database, tenant_id, BALANCES)
-            while await Snapshots(pool)._capture_page(tenant_id, datetime.now(UTC)):
-                pass
     pages = [page async for page in client.pages("/v1/accounts/user/snapshots", 2)]
     assert [len(page) for page in pages] == [2, 1]
     listed = [one for page in pages for one in page]

@@ -95,13 +95,42 @@ async def test_a_request_leads_to_its_projection(
         lambda records: any(TRACE.encode() in _traceparent(record) for record in records),
     )
     assert _traceparent(records[-1]) == f"00-{TRACE}-{request.span_id.hex()}-01".encode()
+    for name in ("ledgerx.batch", "ledgerx.relay", "ledgerx.apply"):
+        step = await collector.find(name, TRACE)
+        assert (step.trace_id, step.parent_span_id) == (request.trace_id, request.span_id)
+    applying = await collector.find("ledgerx.apply", TRACE)
     projecting = await collector.find("ledgerx.project", TRACE)
+    assert [link.span_id for link in applying.links] == [projecting.span_id]
     # A batch is of many requests, and so the child of none.
     assert projecting.trace_id != request.trace_id
     assert projecting.parent_span_id == b""
     assert (request.trace_id, request.span_id) in [(link.trace_id, link.span_id) for link in projecting.links]
     assert api.end() == 0
     assert worker.terminate() == 0
+
+
+async def test_requests_that_are_recorded_together_all_lead_to_their_batch(
+    collector: Collector, database: Database, servers_directory: Path
+) -> None:
+    """A batch is in the trace of the first one, which its message carries on, and linked to all others."""
+    api = ApiProcess(database, servers_directory)
+    await asyncio.to_thread(api.start)
+    traces = [f"{number:032x}" for number in range(1, 41)]
+    async with client_of(api.base_url, await new_tenant(database)) as client:
+        posting = (
+            client.request(
+                "POST",
+                "/v1/transactions",
+                body={"debit": "bank", "credit": "user", "amount": "1.00"},
+                key=one,
+                headers={"traceparent": f"00-{one}-b7ad6b7169203331-01"},
+            )
+            for one in traces
+        )
+        assert {answer.status for answer in await asyncio.gather(*posting)} == {201}
+    batches = [await collector.find("ledgerx.batch", one) for one in traces]
+    assert len({batch.span_id for batch in batches}) < len(traces)
+    assert api.end() == 0
 
 
 def _traceparent(record: object) -> bytes:

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from ledgerx import database as db
 from ledgerx import sealing, webhooks
@@ -21,9 +20,10 @@ from ledgerx.sealing import SealingKeys
 from ledgerx.webhooks import Target
 from ledgerx_cli.embedded.kafka import Kafka
 from ledgerx_streams.kafka_access import KafkaAccess, KafkaSettings
-from ledgerx_streams.projections.entries import NAME, entries_producer, entries_projection
+from ledgerx_streams.projections.entries import NAME, entries_projection, entries_publisher
 from ledgerx_streams.projector import Projector
-from ledgerx_streams.topics import TOPIC_ENTRIES, prepare
+from ledgerx_streams.topics import prepare
+from tests.integration.entries_topic import entries_of, published_seqs
 from tests.integration.journals import Journal, heads, new_journal
 from tests.integration.worker_process import StartWorker, Worker, deliver, until
 from tests.webhook_receiver import Receiver, Site
@@ -67,26 +67,6 @@ def firsts(numbers: list[int]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-async def entries_of(kafka: Kafka, journals: list[Journal]) -> dict[Any, list[tuple[bytes, Any]]]:
-    """The messages of tenants on the topic of entries, with their headers."""
-    found: dict[Any, list[tuple[bytes, Any]]] = {journal.tenant_id: [] for journal in journals}
-    async with AIOKafkaConsumer(
-        TOPIC_ENTRIES, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
-    ) as consumer:
-        by_key = {str(tenant_id).encode(): messages for tenant_id, messages in found.items()}
-        left = await consumer.end_offsets(consumer.assignment())
-        for partition in [partition for partition, end in left.items() if end == 0]:
-            del left[partition]
-        async for record in consumer:
-            by_key.get(record.key, []).append((record.value, dict(record.headers)))
-            partition = TopicPartition(record.topic, record.partition)
-            if record.offset + 1 == left.get(partition):
-                del left[partition]
-            if not left:
-                break
-    return found
-
-
 async def test_every_event_reaches_topic_and_receivers_in_order_though_a_worker_is_killed(
     database: Database,
     engine: Engine,
@@ -124,7 +104,7 @@ async def test_every_event_reaches_topic_and_receivers_in_order_though_a_worker_
         for received in site.received:
             received.verify(secret)
             assert received.body == wanted[received.seq]
-    published = await entries_of(kafka_server, journals)
+    published = await entries_of(kafka_server.access, journals)
     for tenant_id, messages in published.items():
         bodies = [body for body, _ in messages]
         assert list(dict.fromkeys(bodies)) == [encode_event(tenant_id, entry) for entry in feeds[tenant_id]]
@@ -143,7 +123,7 @@ async def test_the_head_of_entries_waits_until_they_are_kept(
     committed: list[int] = []
     async with (
         db.pool(database.streams_url, application_name="test", max_size=4) as pool,
-        entries_producer(access) as sending,
+        entries_publisher(access) as sending,
     ):
         one = Projector(entries_projection(sending, lambda: committed.append(1)), pool)
         await one.apply(journal.tenant_id, messages[:1])
@@ -159,6 +139,4 @@ async def test_the_head_of_entries_waits_until_they_are_kept(
         # Believes the head to be where it was, and publishes nothing.
         await one.apply(journal.tenant_id, messages[1:])
     assert committed == [1]
-    [published] = (await entries_of(kafka_server, [journal])).values()
-    ids = [body.partition(b'"id":"')[2].partition(b'"')[0].decode() for body, _ in published]
-    assert ids == [f"{journal.tenant_id}/{seq}" for seq in (*range(1, 9), 7, 8)]
+    assert await published_seqs(kafka_server.access, journal) == [*range(1, 9), 7, 8]

@@ -22,6 +22,7 @@ from ledgerx.roles import Role
 from ledgerx_api.reference.examples import examples
 from ledgerx_api.schemas_trust import Trust
 from ledgerx_api.settings import ApiSettings
+from ledgerx_cli.api import ApiClient
 from ledgerx_cli.migrate import MigrateSettings
 from ledgerx_cli.up_settings import UpSettings
 from ledgerx_operator.settings import OperatorSettings
@@ -39,6 +40,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "ledgerx streams": StreamsSettings,
     "ledgerx operator": OperatorSettings,
     "ledgerx migrate": MigrateSettings,
+    "ledgerx export": ApiClient,
     "ledgerx up": UpSettings,
 }
 # The base of others, and what only the part that expires holds can meet.

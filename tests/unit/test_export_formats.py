@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from arro3.io import read_parquet
 
-from ledgerx_streams.exports.datasets import Column, Kind, Page, Row
 from ledgerx_streams.exports.parquet import parquet_chunks
+from ledgerx_streams.exports.tables import Column, Kind, Page, Row
 from ledgerx_streams.exports.text import csv_chunks, json_chunks
 
 COLUMNS = (

@@ -62,7 +62,10 @@ def routes() -> list[HTTPRouteHandler]:
     )
     async def prove_checkpoints(
         request: LedgerRequest,
-        older: Annotated[int, Parameter(query="from", ge=1, le=_BEYOND_ALL, description="The size of the older one.")],
+        older: Annotated[
+            int,
+            Parameter(query="from", ge=1, le=_BEYOND_ALL, description="The size of the older one, kept here or not."),
+        ],
         newer: Annotated[int, Parameter(query="to", ge=1, le=_BEYOND_ALL, description="The size of the newer one.")],
     ) -> ConsistencyProof:
         """Prove that the journal of one checkpoint begins with that of an earlier one: `ledgerx verify-proof`."""

@@ -53,9 +53,10 @@ def routes(
         **requires(Scope.EXPORTS_WRITE, _QUEUED),
     )
     async def create_export(request: LedgerRequest, data: schemas.NewExport) -> Response[schemas.Export]:
-        """Ask for a file of transactions, postings or balances, true at one entry of the journal: the present head.
+        """Ask for a file of transactions, postings, balances or snapshots.
 
-        It is written in the background. Everything recorded before this request is in it, and nothing later.
+        It is true at one entry of the journal, the present head: everything recorded before this request is in it, and
+        nothing later. It is written in the background.
         """
         wanted = schemas.wanted(data)
         downloads.files  # noqa: B018 - raises where there is no place for files

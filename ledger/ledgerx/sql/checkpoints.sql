@@ -34,7 +34,11 @@ WHERE t.tenant_id = %(tenant_id)s AND t.unsigned_since IS NOT NULL
 FOR NO KEY UPDATE OF t SKIP LOCKED;
 
 -- name: insert_checkpoint
--- A signed checkpoint.
+-- A signed checkpoint; the one before is superseded if it is of the same day.
+WITH before AS (
+    UPDATE ledgerx.checkpoints SET superseded = true
+    WHERE tenant_id = %(tenant_id)s AND size = %(old_size)s AND signed_at >= date_trunc('day', now(), 'UTC')
+)
 INSERT INTO ledgerx.checkpoints (tenant_id, size, root, note, trial_balance, verifier_keys)
 VALUES (%(tenant_id)s, %(size)s, %(root)s, %(note)s, %(trial_balance)s, %(verifier_keys)s);
 

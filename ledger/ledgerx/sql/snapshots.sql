@@ -31,3 +31,26 @@ FOR NO KEY UPDATE OF s;
 UPDATE ledgerx.snapshot_schedules
 SET schedule = %(schedule)s, retention_days = %(retention_days)s, boundary = %(boundary)s
 WHERE tenant_id = %(tenant_id)s;
+
+-- name: last_snapshot
+-- The entry of the last snapshot; 0 where there is none.
+SELECT coalesce(max(seq), 0) FROM ledgerx.snapshots WHERE tenant_id = %(tenant_id)s;
+
+-- name: captured_after
+-- The first entry after one that a snapshot is at, or that balances were captured at.
+SELECT least(
+    (SELECT min(seq) FROM ledgerx.snapshots WHERE tenant_id = %(tenant_id)s AND seq > %(after)s),
+    (SELECT min(seq) FROM ledgerx.snapshot_balances WHERE tenant_id = %(tenant_id)s AND seq > %(after)s)
+);
+
+-- name: taken_at
+-- The moment of the snapshot at an entry.
+SELECT taken_at FROM ledgerx.snapshots WHERE tenant_id = %(tenant_id)s AND seq = %(seq)s;
+
+-- name: captured_at
+-- What was captured at an entry, of the accounts after one.
+SELECT account_id, posted, pending_debit, pending_credit
+FROM ledgerx.snapshot_balances
+WHERE tenant_id = %(tenant_id)s AND seq = %(seq)s AND account_id > %(after)s
+ORDER BY account_id
+LIMIT %(limit)s;

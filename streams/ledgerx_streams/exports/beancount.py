@@ -19,7 +19,8 @@ from ledgerx.journal import AccountType, Entry, Layer
 from ledgerx.money import from_minor
 from ledgerx.state import Sums
 from ledgerx_streams.exports.beancount_names import account_name, commodity
-from ledgerx_streams.exports.datasets import ACCOUNTS_AT_ONCE, Cut, entry_pages, read_sums
+from ledgerx_streams.exports.pages import ACCOUNTS_AT_ONCE, entry_pages, read_sums
+from ledgerx_streams.exports.tables import Cut
 
 _queries = Queries("ledgerx_streams", "sql/exports.sql")
 # The share of the progress that goes to the accounts, before and after the transactions.

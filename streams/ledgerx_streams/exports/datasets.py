@@ -1,162 +1,20 @@
-"""What an export can hold, read in pages: each dataset has columns, and rows of plain values in their order.
-
-Everything is as it was at the entry of the export. The journal is only ever appended to, so the pages need no common
-snapshot: each is a short statement or two, and no vacuum and no writer waits for an export. Another dataset is another
-`Dataset` here: its columns, and a reader of its pages.
-"""
+"""What an export can hold. Another dataset is another `Dataset` here: its columns, and a reader of its pages."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from datetime import datetime
-from enum import Enum, auto
-from typing import Any, NamedTuple, TypeAlias
-from uuid import UUID
 
 import msgspec
 
-from ledgerx import exports, rows, shown
+from ledgerx import exports, shown
 from ledgerx.codes import CodeRange, below, exactly
-from ledgerx.database import Pool, Queries, tenant_scope
+from ledgerx.database import Pool
 from ledgerx.exports import ExportFilters
 from ledgerx.journal import Entry, Posting
 from ledgerx.money import from_minor
-from ledgerx.reading import AccountRecord
-from ledgerx.search import Found, find_accounts, plan_scan, scan_between
-from ledgerx.state import Account, Balance, Sums, balance
+from ledgerx.state import Account, Sums, balance
+from ledgerx_streams.exports.pages import Captured, account_pages, entry_pages, read_sums, snapshot_pages
+from ledgerx_streams.exports.tables import Column, Cut, Dataset, Kind, Page, Row
 
-# Bounds what is in memory: entries looked at in one go, the lines read at once of those that fit, and accounts.
-ENTRIES_AT_ONCE = 2_000
-LINES_AT_ONCE = 2_000
-ACCOUNTS_AT_ONCE = 200
-
-_queries = Queries("ledgerx_streams", "sql/exports.sql")
 _encode = msgspec.json.Encoder().encode
-
-Row: TypeAlias = Sequence[Any]
-
-
-class Kind(Enum):
-    """What the values of a column are: `str`, what clients wrote themselves, `int`, `datetime`, `msgspec.Raw`."""
-
-    TEXT = auto()
-    FREE_TEXT = auto()
-    NUMBER = auto()
-    TIME = auto()
-    JSON = auto()
-
-
-class Column(NamedTuple):
-    """A column; where it is `optional` JSON leaves it out instead of null, as the API does."""
-
-    name: str
-    kind: Kind
-    optional: bool = False
-
-
-class Page(NamedTuple):
-    """Some rows, and how far through the dataset they lead, from 0 to 1."""
-
-    rows: Sequence[Row]
-    progress: float
-
-
-class Cut(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose data is exported, at which entry it is true, and what of it is wanted."""
-
-    tenant_id: UUID
-    seq: int
-    recorded_at: datetime | None
-    filters: ExportFilters
-
-
-class Dataset(NamedTuple):
-    """Columns, and what reads the rows page by page."""
-
-    columns: Sequence[Column]
-    pages: Callable[[Pool, Cut], AsyncGenerator[Page, None]]
-
-
-async def entry_pages(pool: Pool, cut: Cut) -> AsyncGenerator[tuple[Sequence[Entry], float], None]:
-    """The transactions that fit, as amended by the cut, oldest first, and the progress after each page of them."""
-    tenant_id = cut.tenant_id
-    async with pool.connection() as connection, tenant_scope(connection, tenant_id, snapshot=True):
-        scan = await plan_scan(connection, tenant_id, cut.filters.of_transactions, known=cut.seq)
-    for after in range(scan.after, scan.upto, ENTRIES_AT_ONCE):
-        upto = min(after + ENTRIES_AT_ONCE, scan.upto)
-        async with pool.connection() as connection, tenant_scope(connection, tenant_id, snapshot=True):
-            seqs = await scan_between(connection, tenant_id, scan, after=after, upto=upto)
-            sizes = await connection.execute(_queries.sizes, {"tenant_id": tenant_id, "seqs": seqs}, binary=True)
-            found = await sizes.fetchall()
-        for chosen in _groups(found):
-            async with pool.connection() as connection, tenant_scope(connection, tenant_id, snapshot=True):
-                entries = await rows.read_amended(connection, tenant_id, chosen, known=cut.seq)
-            yield entries, (chosen[-1] - scan.after) / (scan.upto - scan.after)
-        if not found:
-            yield [], (upto - scan.after) / (scan.upto - scan.after)
-
-
-def _groups(sizes: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Transactions, given by number and count of lines, in runs of at most `LINES_AT_ONCE` lines or of one."""
-    groups: list[list[int]] = []
-    lines = 0
-    for seq, count in sizes:
-        if not groups or lines + count > LINES_AT_ONCE:
-            groups.append([])
-            lines = 0
-        groups[-1].append(seq)
-        lines += count
-    return groups
-
-
-async def account_pages(pool: Pool, cut: Cut) -> AsyncGenerator[tuple[Sequence[tuple[Account, Balance]], float], None]:
-    """The accounts that fit with their balances at the cut, by code, and the progress after each page of them."""
-    done = 0
-    total = await _accounts_in_all(pool, cut.tenant_id)
-    after = ""
-    more = True
-    while more:
-        found = await _accounts(pool, cut, after)
-        accounts = [record.account for record in found.items if record.account.account_id <= cut.seq]
-        sums = await read_sums(pool, cut, [account.account_id for account in accounts], cut.filters.effective_at)
-        balances = [balance(one, account.type) for account, one in zip(accounts, sums, strict=True)]
-        done += len(found.items)
-        more, after = found.following is not None, found.following or after
-        yield list(zip(accounts, balances, strict=True)), min(done / total, 1) if total and more else 1
-
-
-async def read_sums(
-    pool: Pool, cut: Cut, account_ids: Sequence[int], effective_at: datetime | None = None
-) -> list[Sums]:
-    """The sums of accounts at the cut, in the order of `account_ids`."""
-    parameters = {
-        "tenant_id": cut.tenant_id,
-        "account_ids": list(account_ids),
-        "effective_at": effective_at,
-        "upto": cut.seq,
-    }
-    async with pool.connection() as connection:
-        async with tenant_scope(connection, cut.tenant_id, read_only=True):
-            cursor = await connection.execute(_queries.sums, parameters, binary=True)
-        return [rows.sums(*row) for row in await cursor.fetchall()]
-
-
-async def _accounts(pool: Pool, cut: Cut, after: str) -> Found[AccountRecord, str]:
-    filters = cut.filters.of_accounts
-    if cut.filters.account is not None:
-        # One that is not there, or does not fit, is none.
-        filters = msgspec.structs.replace(filters, prefix=cut.filters.account)
-    found = await find_accounts(pool, cut.tenant_id, filters, confined_to=None, after=after, limit=ACCOUNTS_AT_ONCE)
-    if cut.filters.account is None:
-        return found
-    return Found([record for record in found.items if record.account.code == cut.filters.account], None)
-
-
-async def _accounts_in_all(pool: Pool, tenant_id: UUID) -> int:
-    async with pool.connection() as connection:
-        async with tenant_scope(connection, tenant_id, read_only=True):
-            cursor = await connection.execute(_queries.accounts_in_all, {"tenant_id": tenant_id})
-        row = await cursor.fetchone()
-    count: int = 0 if row is None else row[0]
-    return count
 
 
 async def _transactions(pool: Pool, cut: Cut) -> AsyncGenerator[Page, None]:
@@ -177,8 +35,15 @@ async def _postings(pool: Pool, cut: Cut) -> AsyncGenerator[Page, None]:
 
 
 async def _balances(pool: Pool, cut: Cut) -> AsyncGenerator[Page, None]:
-    async for found, progress in account_pages(pool, cut):
-        yield Page([_balance(account, now, cut) for account, now in found], progress)
+    async for accounts, progress in account_pages(pool, cut):
+        account_ids = [account.account_id for account in accounts]
+        sums = await read_sums(pool, cut, account_ids, cut.filters.effective_at)
+        yield Page([_balance(account, one, cut) for account, one in zip(accounts, sums, strict=True)], progress)
+
+
+async def _snapshots(pool: Pool, cut: Cut) -> AsyncGenerator[Page, None]:
+    async for captured, progress in snapshot_pages(pool, cut):
+        yield Page([_snapshot(one, cut.seq) for one in captured], progress)
 
 
 def _line_filter(filters: ExportFilters) -> Callable[[Posting], bool]:
@@ -300,7 +165,7 @@ def _posting(entry: Entry, number: int, line: Posting, seq: int) -> Row:
     )
 
 
-_BALANCES = (
+_HELD = (
     Column("account", Kind.TEXT),
     Column("asset", Kind.FREE_TEXT),
     Column("scale", Kind.NUMBER),
@@ -310,26 +175,44 @@ _BALANCES = (
     Column("pending_in", Kind.TEXT),
     Column("pending_out", Kind.TEXT),
     Column("available", Kind.TEXT),
-    Column("sequence", Kind.NUMBER),
-    Column("recorded_at", Kind.TIME),
 )
 
 
-def _balance(account: Account, now: Balance, cut: Cut) -> Row:
+def _held(account: Account, sums: Sums) -> Row:
+    held = balance(sums, account.type)
+    amounts = (held.posted, held.pending_in, held.pending_out, held.available)
     return (
         account.code,
         account.asset,
         account.scale,
         account.type.value,
         shown.direction(account.type.sign).value,
-        *(from_minor(minor, account.scale) for minor in (now.posted, now.pending_in, now.pending_out, now.available)),
-        cut.seq,
-        cut.recorded_at,
+        *(from_minor(minor, account.scale) for minor in amounts),
     )
+
+
+_BALANCES = (*_HELD, Column("sequence", Kind.NUMBER), Column("recorded_at", Kind.TIME))
+
+
+def _balance(account: Account, sums: Sums, cut: Cut) -> Row:
+    return (*_held(account, sums), cut.seq, cut.recorded_at)
+
+
+_SNAPSHOTS = (
+    *_HELD,
+    Column("snapshot", Kind.NUMBER),
+    Column("taken_at", Kind.TIME),
+    Column("sequence", Kind.NUMBER),
+)
+
+
+def _snapshot(captured: Captured, seq: int) -> Row:
+    return (*_held(captured.account, captured.sums), captured.seq, captured.taken_at, seq)
 
 
 DATASETS = {
     exports.Dataset.TRANSACTIONS: Dataset(_TRANSACTIONS, _transactions),
     exports.Dataset.POSTINGS: Dataset(_POSTINGS, _postings),
     exports.Dataset.BALANCES: Dataset(_BALANCES, _balances),
+    exports.Dataset.SNAPSHOTS: Dataset(_SNAPSHOTS, _snapshots),
 }

@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 
 from ledgerx.database import Pool, Queries, tenant_scope
 from ledgerx.exports import LEASE_S, SHOW_DAYS, Dataset, ExportFilters, Failure, Format, Status, filename
-from ledgerx_streams.exports.datasets import Cut
+from ledgerx_streams.exports.tables import Cut
 from ledgerx_streams.exports.writing import Measures
 
 _DUE_AT_ONCE = 100

@@ -13,7 +13,7 @@ from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, S
 from arro3.io import write_parquet
 
 from ledgerx.journal import microseconds
-from ledgerx_streams.exports.datasets import Column, Kind, Page, Row
+from ledgerx_streams.exports.tables import Column, Kind, Page, Row
 from ledgerx_streams.exports.text import plain
 
 # Each may hold 16 KiB of metadata.

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ledgerx import csv_cells
-from ledgerx_streams.exports.datasets import Column, Kind, Page, Row
+from ledgerx_streams.exports.tables import Column, Kind, Page, Row
 
 _encode = msgspec.json.Encoder().encode_lines
 

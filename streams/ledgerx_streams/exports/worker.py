@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 import structlog
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from prometheus_client import Counter, Gauge, Histogram
 
+from ledgerx import telemetry
 from ledgerx.database import Pool
 from ledgerx.export_files import UNUSABLE, ExportFiles
 from ledgerx.exports import LEASE_S, MEDIA_TYPES, Failure, Status
@@ -129,10 +130,9 @@ class ExportWorker:
             "export": str(claim.due.export_id),
             "attempt": claim.attempt,
         }
-        carrier = {} if claim.traceparent is None else {"traceparent": claim.traceparent}
         with (
             _RUNNING.track_inprogress(),
-            _tracer.start_as_current_span("export", propagate.extract(carrier), attributes=where),
+            _tracer.start_as_current_span("export", telemetry.trace_of(claim.traceparent), attributes=where),
         ):
             measures = Measures()
             try:

@@ -9,8 +9,9 @@ import msgspec
 from ledgerx.database import Pool
 from ledgerx.exports import Dataset, Format
 from ledgerx_streams.exports.beancount import beancount_pieces
-from ledgerx_streams.exports.datasets import DATASETS, Cut, Page
+from ledgerx_streams.exports.datasets import DATASETS
 from ledgerx_streams.exports.parquet import parquet_chunks
+from ledgerx_streams.exports.tables import Cut, Page
 from ledgerx_streams.exports.text import csv_chunks, json_chunks
 
 _TEXT = {Format.CSV: csv_chunks, Format.JSONL: json_chunks}

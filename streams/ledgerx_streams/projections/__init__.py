@@ -17,6 +17,10 @@ class TemporaryError(Exception):
     """Something outside of the database did not work, and the same entries may be given again."""
 
 
+class RefusedError(TemporaryError):
+    """Something outside of the database did not take what a projection gave it."""
+
+
 class Shadow(msgspec.Struct, frozen=True):
     """How Postgres computes a projection beside its rows.
 
@@ -31,7 +35,8 @@ class Shadow(msgspec.Struct, frozen=True):
 class Projection(msgspec.Struct, frozen=True, kw_only=True):
     """`write` adds consecutive entries to a tenant's rows, in the transaction that advances the head called `name`.
 
-    `clear` deletes a tenant's rows, and `committed` is called when entries and head are there.
+    `clear` deletes a tenant's rows, and `committed` is called when entries and head are there. One that works `outside`
+    of the database too may raise `RefusedError`.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     clear: Callable[[Connection, UUID], Awaitable[None]]
     shadow: Shadow | None = None
     committed: Callable[[], None] | None = None
+    outside: bool = False
 
 
 def columns(rows: Sequence[msgspec.Struct]) -> dict[str, str]:

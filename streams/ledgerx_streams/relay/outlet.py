@@ -78,7 +78,7 @@ class Outlet:
                 _failed(error)
             finally:
                 self._producer = None
-                await _abandon(producer)
+                await abandon(producer)
             self._waiting.extendleft(reversed(self._sent))
             self._sent.clear()
             producer = await self._restart()
@@ -133,8 +133,8 @@ def _failed(error: KafkaError) -> None:
     metrics.KAFKA_FAILURES.inc()
 
 
-async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Stop `producer` without sending what it still has."""
+async def abandon(producer: AIOKafkaProducer) -> None:
+    """Stop a producer that was started, without sending what it still has."""
     sender = _sender_task(producer)
     sender.cancel()
     # Ends what is on the way to a broker that does not answer.

@@ -8,12 +8,14 @@ from typing import LiteralString, NoReturn
 
 import psycopg
 import structlog
+from opentelemetry import trace
 
+from ledgerx import telemetry
 from ledgerx.database import Connection, Queries
 from ledgerx.partitions import keep_partitions_ahead, make_partitions
 from ledgerx_streams.relay import metrics
 from ledgerx_streams.relay.metrics import RelayMetrics
-from ledgerx_streams.relay.outbox_event import outbox_event
+from ledgerx_streams.relay.outbox_event import OutboxEvent, outbox_event
 from ledgerx_streams.relay.outlet import Outlet
 from ledgerx_streams.relay.pgoutput import Commit, Decoder, Insert, Keepalive, Lsn, Row
 from ledgerx_streams.relay.replication import ReplicationStream, replication_stream
@@ -26,6 +28,7 @@ PUBLICATION = "ledgerx"
 
 _sql = Queries("ledgerx_streams", "sql/relay.sql")
 _log = structlog.get_logger(__name__)
+_tracer = trace.get_tracer("ledgerx.relay")
 
 _STANDBY_POLL_S = 1
 _CONFIRM_S = 1
@@ -126,7 +129,9 @@ class Session:
     async def _send(self, row: Row) -> None:
         event = outbox_event(row)
         await self._window.room()
-        self._window.sent(self._outlet.put(event), event.size_bytes)
+        arrived = self._outlet.put(event)
+        _trace(event, arrived)
+        self._window.sent(arrived, event.size_bytes)
         self._metrics.rows.inc()
         self._metrics.bytes.inc(event.size_bytes)
 
@@ -164,3 +169,13 @@ class Session:
         cursor = await self._connection.execute(query, parameters)
         [(number,)] = await cursor.fetchall()
         return int(number)
+
+
+def _trace(event: OutboxEvent, arrived: "asyncio.Future[None]") -> None:
+    """Make a span of an event's way to Kafka. The event carries the trace on as it is: it is Debezium's to the byte."""
+    traceparent = dict(event.headers).get("traceparent")
+    if traceparent is not None and telemetry.tracing_enabled():
+        span = _tracer.start_span(
+            "ledgerx.relay", telemetry.trace_of(traceparent.decode("latin-1")), kind=trace.SpanKind.PRODUCER
+        )
+        arrived.add_done_callback(lambda _: span.end())

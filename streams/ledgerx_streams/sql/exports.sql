@@ -154,3 +154,37 @@ CROSS JOIN LATERAL (
     WHERE tenant_id = %(tenant_id)s AND account_id = wanted.account_id
     OFFSET 0
 ) AS a;
+
+-- name: await_pruning
+-- Waits for whoever drops a tenant's snapshots at this moment; whoever comes next sees that an export of them runs.
+SELECT seq FROM ledgerx.snapshot_schedules WHERE tenant_id = %(tenant_id)s FOR SHARE;
+
+-- name: snapshots_between
+-- How many snapshots there are up to an entry, of moments in a range, and the entries of the first and last of them.
+SELECT count(*), coalesce(min(seq), 0), coalesce(max(seq), 0)
+FROM ledgerx.snapshots
+WHERE tenant_id = %(tenant_id)s AND seq <= %(upto)s
+    AND taken_at >= coalesce(%(taken_from)s::timestamptz, '-infinity')
+    AND taken_at < coalesce(%(taken_to)s::timestamptz, 'infinity')
+    AND taken_at <= coalesce(%(as_of)s::timestamptz, 'infinity');
+
+-- name: captured
+-- Balances of accounts, in the order given, in the next snapshots after one: those of the latest snapshot up to it that
+-- the account changed in. A snapshot from before all of these accounts has a row without any.
+WITH taken AS (
+    SELECT seq, taken_at FROM ledgerx.snapshots
+    WHERE tenant_id = %(tenant_id)s AND seq > %(after)s AND seq <= %(last)s
+    ORDER BY seq
+    LIMIT %(limit)s
+)
+SELECT wanted.place, t.seq, t.taken_at, b.posted, b.pending_debit, b.pending_credit
+FROM taken AS t
+LEFT JOIN
+    unnest(%(account_ids)b::bigint []) WITH ORDINALITY AS wanted (account_id, place) ON wanted.account_id <= t.seq
+LEFT JOIN LATERAL (
+    SELECT posted, pending_debit, pending_credit FROM ledgerx.snapshot_balances
+    WHERE tenant_id = %(tenant_id)s AND account_id = wanted.account_id AND seq <= t.seq
+    ORDER BY seq DESC
+    LIMIT 1
+) AS b ON true
+ORDER BY wanted.place, t.seq;

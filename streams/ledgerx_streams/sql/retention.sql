@@ -11,3 +11,7 @@ SELECT
     tenant_id
 FROM ledgerx.overdue_outbox_day(ledgerx.outbox_retention_days(%(keep_days)s), %(slot)s)
 WHERE day IS NOT NULL;
+
+-- name: thin_checkpoints
+-- Drops old checkpoints that were superseded on the day they were signed, and says how many.
+SELECT ledgerx.thin_checkpoints(%(keep_days)s, %(most)s);

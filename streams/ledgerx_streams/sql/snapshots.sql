@@ -59,9 +59,14 @@ UPDATE ledgerx.snapshot_schedules SET boundary = %(next)s, seq = %(upto)s, captu
 WHERE tenant_id = %(tenant_id)s;
 
 -- name: outlived
--- The first snapshot taken before a moment that is not pruned yet: it replaces all before it.
+-- The first snapshot taken before a moment that is not pruned yet: it replaces all before it. None while an export reads
+-- snapshots.
 SELECT seq FROM ledgerx.snapshots
 WHERE tenant_id = %(tenant_id)s AND seq > %(pruned)s AND taken_at < %(moment)s
+    AND NOT EXISTS (
+        SELECT FROM ledgerx.exports
+        WHERE tenant_id = %(tenant_id)s AND status = 'running' AND dataset = 'snapshots' AND due_at > now()
+    )
 ORDER BY seq
 LIMIT 1;
 

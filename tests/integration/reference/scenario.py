@@ -379,8 +379,9 @@ async def integrity(recorder: Recorder, cast: Cast, sign_head: Callable[[], Awai
     await recorder.refused("not_found", note(principal=cast.others_owner))
     await recorder.show("The proof of a transaction", get(f"/v1/transactions/{DEPOSIT}/proof"))
     await recorder.show("What an older one begins with", get(f"/v1/checkpoints/proof?from={older['size']}&to={last}"))
+    await recorder.show("From a note that only you have kept", get(f"/v1/checkpoints/proof?from=1&to={last}"))
     await recorder.refused("invalid_field", get(f"/v1/checkpoints/proof?from={last}&to={older['size']}"))
-    await recorder.refused("not_found", get(f"/v1/checkpoints/proof?from=1&to={last}"))
+    await recorder.refused("not_found", get("/v1/checkpoints/proof?from=1&to=2"))
     await recorder.refused("not_found", get(f"/v1/transactions/{DEPOSIT}/proof?checkpoint=1"))
 
 
