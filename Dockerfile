@@ -4,10 +4,10 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS packages
-ARG TARGETARCH
 # faust-streaming has no wheel for arm64: without a compiler its slow variant would be made, and nobody told.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends binutils $(test "$TARGETARCH" = amd64 || echo gcc libc6-dev)
+    && apt-get install -y --no-install-recommends binutils \
+        $(test "$(dpkg --print-architecture)" = amd64 || echo gcc libc6-dev)
 ENV PIP_NO_COMPILE=1 \
     PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv --without-pip /opt/ledgerx
@@ -41,12 +41,13 @@ RUN REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt XDG_CACHE_HOME=/opt/le
     /opt/ledgerx/bin/python -m ledgerx_cli.embedded.warm
 RUN install -d -o 10001 -g 10001 /opt/data
 
-# The base without tools to build with, nor what people would read.
+# The base without tools to build with, nor what people would read but licences.
 FROM packages AS base-files
 RUN pip uninstall --yes pip \
     && apt-get purge -y --auto-remove binutils gcc libc6-dev \
-    && rm -rf /opt/* /src /var/lib/apt/lists /var/cache/apt /usr/share/doc /usr/share/man /usr/share/info \
-        /usr/share/locale /usr/local/include /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/idlelib \
+    && rm -rf /opt/* /src /var/lib/apt/lists /var/cache/apt /usr/share/man /usr/share/info /usr/share/locale \
+        /usr/local/include /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/idlelib \
+    && find /usr/share/doc -type f ! -name copyright -delete \
     && groupadd --gid 10001 ledgerx \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin ledgerx
 

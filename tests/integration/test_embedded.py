@@ -63,7 +63,8 @@ async def test_postgres_starts_after_a_kill_though_its_process_id_is_somebody_el
     server.initialise()
     supervisor = Supervisor(run=tmp_path, logs=tmp_path, report=lambda _event: None)
     try:
-        (server.directory / "data" / "postmaster.pid").write_text(f"{somebody.pid}\n{server.directory / 'data'}\n1\n")
+        for note in (server.directory / "data" / "postmaster.pid", server._sockets() / ".s.PGSQL.5432.lock"):
+            note.write_text(f"{somebody.pid}\n{server.directory / 'data'}\n1\n")
         server.initialise()
         await supervisor.start(server.part())
     finally:

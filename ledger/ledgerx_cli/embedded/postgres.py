@@ -103,15 +103,15 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _forget_dead_server(self) -> None:
-        """Remove the note of a server that was killed, whose process id is another process's by now.
+        """Remove the notes of a server that was killed, whose process id is another process's by now.
 
         In a container that starts anew it soon is, and the server would believe that it runs already.
         """
-        note = self._data / "postmaster.pid"
-        with suppress(FileNotFoundError, psutil.NoSuchProcess):
-            pid = int(note.read_text(encoding="ascii").split()[0])
-            if psutil.Process(pid).name() != "postgres":
-                note.unlink()
+        for note in (self._data / "postmaster.pid", self._sockets() / f".s.PGSQL.{self._port}.lock"):
+            with suppress(FileNotFoundError, psutil.NoSuchProcess):
+                pid = int(note.read_text(encoding="ascii").split()[0])
+                if psutil.Process(pid).name() != "postgres":
+                    note.unlink()
 
     def _initdb(self) -> None:
         password_file = self.directory / "password"
