@@ -46,6 +46,13 @@ def only_documented_answers() -> Iterator[None]:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """What tests start can be interrupted. A shell has its background jobs ignore that, and all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def servers_directory() -> Iterator[Path]:
     """A directory of the session, short enough for Unix sockets."""
