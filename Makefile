@@ -4,7 +4,7 @@
 PYTHON ?= python3.13 python3.12 python3.11 python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-TESTS ?= tests/unit tests/integration $(wildcard tests/chart) $(if $(KUBECONFIG),$(wildcard tests/e2e tests/operator))
+TESTS ?= tests/unit tests/integration $(wildcard tests/chart) $(if $(KUBECONFIG),$(wildcard tests/operator tests/e2e))
 IMAGE ?= ledgerx:dev
 DEMO_IMAGE ?= ledgerx-demo:dev
 
