@@ -5,15 +5,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
-from uuid import UUID
 
 import aiohttp
 
-from ledgerx.tenancy import ClientCredentials
 from tests.e2e.cluster import Release
 from tests.integration import chaos_checks as checks
 from tests.integration.chaos_load import Posts, open_accounts
 from tests.integration.ledger_client import LedgerClient
+from tests.operator import connection_secrets
+from tests.operator.connection_secrets import credentials_in
 from tests.operator.kube import Kube
 from tests.operator.operator_process import ledger_tenant, ready
 
@@ -49,9 +49,7 @@ async def ledger_of(release: Release, secret: dict[str, str]) -> AsyncIterator[L
     """A client of the tenant of a connection Secret, logged in."""
     async with session_of(release) as session:
         client = LedgerClient(session)
-        credentials = ClientCredentials(
-            tenant_id=UUID(secret["tenant"]), client_id=secret["client-id"], client_secret=secret["client-secret"]
-        )
+        credentials = credentials_in(secret)
         async with asyncio.timeout(_ANSWER_S):
             while client.token is None:
                 try:
@@ -62,14 +60,9 @@ async def ledger_of(release: Release, secret: dict[str, str]) -> AsyncIterator[L
 
 
 async def token_status(release: Release, secret: dict[str, str]) -> tuple[int, str | None]:
-    """How the API answers a client of a Secret that asks for a token."""
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": secret["client-id"],
-        "client_secret": secret["client-secret"],
-    }
-    async with session_of(release) as session, session.post("/v1/auth/token", data=form) as answer:
-        return answer.status, (await answer.json()).get("code")
+    """How the API of a release answers a client of a Secret that asks for a token."""
+    async with session_of(release) as session:
+        return await connection_secrets.token_status(session, secret)
 
 
 async def served(release: Release, secret: dict[str, str]) -> None:

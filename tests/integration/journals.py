@@ -35,6 +35,7 @@ from ledgerx.merkle import Tree, leaf_hash
 from ledgerx.outcomes import Recorded
 from ledgerx.tenancy import create_tenant
 from ledgerx.tiles import additions
+from ledgerx.verify import Report, verify
 from ledgerx_streams.catalog import PROJECTIONS
 
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -235,3 +236,9 @@ def heads(database: Database) -> dict[tuple[UUID, str], int]:
 
 def _request() -> dict[str, Any]:
     return {"idempotency_key": secrets.token_hex(8), "fingerprint": b"test", "actor": "test"}
+
+
+async def report_of(database: Database, tenant_id: UUID) -> Report:
+    """What is found when a tenant's journal and projections are verified."""
+    async with await db.connect(database.owner_url, application_name="test") as connection:
+        return await verify(connection, tenant_id)

@@ -29,8 +29,9 @@ from ledgerx.errors import Overloaded
 from ledgerx.journal import AccountType, Entry, genesis
 from ledgerx.logins import Database
 from ledgerx.outcomes import Outcome, Recorded, Refused, Replayed
-from ledgerx.verify import Report, verify
+from ledgerx.verify import Report
 from tests.commands import envelope, opening, transfer
+from tests.integration.journals import report_of
 from tests.integration.ledger_client import new_tenant
 
 APPLICATION = "test-engine"
@@ -84,8 +85,7 @@ async def run_all(engines: Sequence[Engine], tenant_id: UUID, commands: Iterable
 
 
 async def verified(database: Database, tenant_id: UUID) -> Report:
-    async with await db.connect(database.owner_url, application_name="test") as connection:
-        report = await verify(connection, tenant_id)
+    report = await report_of(database, tenant_id)
     assert report.ok, report.findings
     return report
 

@@ -37,8 +37,8 @@ from ledgerx.registries import (
     read_registry,
 )
 from ledgerx.tenancy import create_tenant
-from ledgerx.verify import Report, verify
 from tests.commands import envelope, opening, transfer
+from tests.integration.journals import report_of
 from tests.integration.ledger_client import new_tenant
 from tests.integration.up_process import ledgerx
 
@@ -75,11 +75,6 @@ async def run(engines: list[Engine], tenant_id: UUID, *commands: AnyCommand) -> 
 
 def told(outcomes: list[Outcome]) -> list[str]:
     return [outcome.error.code if isinstance(outcome, Refused) else "" for outcome in outcomes]
-
-
-async def report_of(database: Database, tenant_id: UUID) -> Report:
-    async with await db.connect(database.owner_url, application_name="test") as connection:
-        return await verify(connection, tenant_id)
 
 
 async def test_what_is_registered_is_kept_and_answered_again(

@@ -11,8 +11,9 @@ from ledgerx import database as db
 from ledgerx.batch import run_batch
 from ledgerx.errors import NotFound
 from ledgerx.logins import Database
-from ledgerx.verify import Report, verify
+from ledgerx.verify import verify
 from tests.commands import opening, transfer
+from tests.integration.journals import report_of
 from tests.integration.ledger_client import new_tenant
 from tests.unit.memory_ledger import NOON
 
@@ -34,11 +35,6 @@ async def admin(shared_database: Database) -> AsyncIterator[psycopg.AsyncConnect
     async with await psycopg.AsyncConnection.connect(shared_database.admin_url, autocommit=True) as connection:
         await connection.execute("SET session_replication_role = replica")
         yield connection
-
-
-async def report_of(database: Database, tenant_id: UUID) -> Report:
-    async with await db.connect(database.owner_url, application_name="test") as connection:
-        return await verify(connection, tenant_id)
 
 
 async def test_a_sound_journal_is_counted(shared_database: Database, tenant: UUID) -> None:

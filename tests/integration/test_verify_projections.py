@@ -17,11 +17,11 @@ from ledgerx.batch import run_batch
 from ledgerx.commands import Amend, UpdateAccount
 from ledgerx.events import decode
 from ledgerx.logins import Database
-from ledgerx.verify import Report, verify
 from ledgerx_streams.projections import dated
 from ledgerx_streams.projections.volumes import VOLUMES
 from ledgerx_streams.projector import Projector
 from tests.commands import envelope, opening, transfer
+from tests.integration.journals import report_of
 from tests.integration.ledger_client import new_tenant
 from tests.integration.up_process import COMMAND
 
@@ -78,11 +78,6 @@ async def tenant(database: Database, monkeypatch: pytest.MonkeyPatch) -> UUID:
         for (payload,) in payloads[:-1]:
             await projector.apply(tenant_id, [decode(payload.encode())])
     return tenant_id
-
-
-async def report_of(database: Database, tenant_id: UUID) -> Report:
-    async with await db.connect(database.owner_url, application_name="test") as connection:
-        return await verify(connection, tenant_id)
 
 
 @pytest.mark.parametrize("postings_per_page", [1, 7, 5_000])

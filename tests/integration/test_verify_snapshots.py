@@ -14,8 +14,8 @@ from ledgerx import database as db
 from ledgerx import snapshot_comparison
 from ledgerx.logins import Database
 from ledgerx.tenancy import ClientCredentials
-from ledgerx.verify import Report, verify
 from ledgerx_streams.snapshots import Snapshots
+from tests.integration.journals import report_of
 from tests.integration.ledger_client import LedgerClient
 from tests.integration.streaming import snapshot_due
 from tests.integration.up_process import COMMAND
@@ -34,11 +34,6 @@ async def tenant(client: LedgerClient, credentials: ClientCredentials, shared_da
         async with snapshot_due(shared_database, credentials.tenant_id):
             await client.transfer(f"after {number}", "0.25")
     return credentials.tenant_id
-
-
-async def report_of(database: Database, tenant_id: UUID) -> Report:
-    async with await db.connect(database.owner_url, application_name="test") as connection:
-        return await verify(connection, tenant_id)
 
 
 @pytest.mark.parametrize("accounts_per_page", [1, 2, 10_000])

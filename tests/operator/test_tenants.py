@@ -17,9 +17,10 @@ import pytest
 from ledgerx import lifecycle
 from ledgerx.database import connect
 from ledgerx.lifecycle import TenantRecord, TenantState
-from ledgerx.tenancy import ClientCredentials
 from tests.integration.api_process import ApiProcess
 from tests.integration.ledger_client import LedgerClient, client_of
+from tests.operator import connection_secrets
+from tests.operator.connection_secrets import credentials_in
 from tests.operator.kube import TIMEOUT_S, Kube, KubeError, condition, eventually
 from tests.operator.operator_process import (
     API_URL,
@@ -51,14 +52,6 @@ def tenants(admin_url: str) -> list[tuple[Any, ...]]:
         return connection.execute("SELECT name, owner, state FROM ledgerx.tenants ORDER BY name").fetchall()
 
 
-def credentials_in(secret: dict[str, str] | None) -> ClientCredentials:
-    """The API client in a connection Secret."""
-    assert secret is not None
-    return ClientCredentials(
-        tenant_id=UUID(secret["tenant"]), client_id=secret["client-id"], client_secret=secret["client-secret"]
-    )
-
-
 async def posts(api: ApiProcess, secret: dict[str, str] | None) -> int:
     """The status of a transaction that the client of a Secret posts, after it got a token."""
     async with client_of(api.base_url, credentials_in(secret)) as client:
@@ -66,14 +59,9 @@ async def posts(api: ApiProcess, secret: dict[str, str] | None) -> int:
 
 
 async def token_status(api: ApiProcess, secret: dict[str, str]) -> tuple[int, str | None]:
-    """How the API answers a client of a Secret that asks for a token."""
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": secret["client-id"],
-        "client_secret": secret["client-secret"],
-    }
-    async with aiohttp.ClientSession(api.base_url) as session, session.post("/v1/auth/token", data=form) as answer:
-        return answer.status, (await answer.json()).get("code")
+    """How an API answers a client of a Secret that asks for a token."""
+    async with aiohttp.ClientSession(api.base_url) as session:
+        return await connection_secrets.token_status(session, secret)
 
 
 async def test_a_declared_tenant_is_there_in_seconds_and_its_secret_posts(
