@@ -24,7 +24,8 @@ MAX_URL_BYTES = 4_096
 # A label of DNS (RFC 1123), short enough that a replication slot can be named for it.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _RESTART_S = 1.0
-_SCHEMES = ("postgresql://", "postgres://")
+# What a libpq URL begins with.
+SCHEMES = ("postgresql://", "postgres://")
 
 C = TypeVar("C")
 _log = structlog.get_logger()
@@ -68,7 +69,7 @@ class DatabaseDirectory:
             url = content.decode(errors="replace").strip()
             if NAME.fullmatch(path.name) is None:
                 refused[path.name] = "the name of a database has at most 40 characters of a-z, 0-9 and -"
-            elif len(content) > MAX_URL_BYTES or not url.startswith(_SCHEMES):
+            elif len(content) > MAX_URL_BYTES or not url.startswith(SCHEMES):
                 refused[path.name] = f"it holds no postgresql:// URL of at most {MAX_URL_BYTES} bytes"
             elif len(found) >= MAX_DATABASES:
                 refused[path.name] = f"there are {MAX_DATABASES} databases before it"

@@ -13,6 +13,7 @@ import psycopg
 import yoyo
 from yoyo.migrations import MigrationList
 
+from ledgerx.databases import SCHEMES
 from ledgerx.errors import ConfigurationError
 
 # yoyo's own tables and the checksums live in a schema apart from the ledger's.
@@ -48,7 +49,7 @@ def migrate(admin_url: str) -> list[str]:
     Callers side by side wait for each other. Raises `ChangedMigrationError`, `ConfigurationError` for an unusable URL,
     and `psycopg.Error`.
     """
-    if not admin_url.startswith(("postgresql://", "postgres://")):
+    if not admin_url.startswith(SCHEMES):
         raise ConfigurationError("the database URL must begin with postgresql://")
     with psycopg.connect(admin_url, autocommit=True) as connection, _migrations() as migrations:
         connection.execute(_LOCK)

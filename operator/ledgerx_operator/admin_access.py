@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ledgerx.databases import SCHEMES
 from ledgerx_operator.binding import decoded
 from ledgerx_operator.cluster import Cluster
 from ledgerx_operator.failures import NotYet
@@ -62,7 +63,7 @@ async def _in_secret(cluster: Cluster, reference: SecretKey) -> str:
         url = base64.b64decode(value).decode().strip()
     except ValueError:
         url = ""
-    if not url.startswith(("postgresql://", "postgres://")):
+    if not url.startswith(SCHEMES):
         raise NotYet("AdminSecretInvalid", f"{reference.key} of the Secret {reference.name} is no postgresql:// URL")
     return url
 

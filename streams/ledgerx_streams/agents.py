@@ -107,7 +107,6 @@ class JournalAgent:
                 databases.add(database)
                 for projector in database.projectors:
                     tasks.create_task(self._apply_to_projection(database, projector, tenant_id, received))
-
         return databases
 
     async def _flush(self, database: JournalDatabase) -> None:

@@ -38,12 +38,12 @@ async def catch_up(pool: Pool, projections: Sequence[Projection], *, age_s: floa
 
     Does nothing while another worker does so.
     """
-    projectors = {projection.name: Projector(projection, pool) for projection in projections}
     async with pool.connection() as connection:
         [(locked,)] = await (await connection.execute(_queries.lock)).fetchall()
         if not locked:
             return
         try:
+            projectors = {projection.name: Projector(projection, pool) for projection in projections}
             await _catch_up_all(connection, projectors, age_s)
         finally:
             await connection.execute(_queries.unlock)
