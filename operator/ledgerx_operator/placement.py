@@ -4,7 +4,7 @@ A tenant's row keeps the identity of the object that declares it, and that is wh
 get it is written into the status before anything is made there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -80,14 +80,10 @@ class Placement:
     async def find(self, wanted: Declared) -> Placed | None:
         """The tenant that this object declared before. Raises `NotYet` for a database that is not ready."""
         candidates = list(self._databases) if wanted.database is None else [self._databases.get(wanted.database)]
-        for database in candidates:
-            async with database.pool.connection() as connection:
-                record = await lifecycle.tenant_of(connection, wanted.owner)
-            if record is not None:
-                if wanted.spec.adopt_tenant_id not in (None, str(record.tenant_id)):
-                    raise Refusal("AdoptionRefused", f"this object has a tenant of its own, {record.tenant_id}")
-                return Placed(database, record)
-        return None
+        placed = await _owned_by(wanted.owner, candidates)
+        if placed is not None and wanted.spec.adopt_tenant_id not in (None, str(placed.record.tenant_id)):
+            raise Refusal("AdoptionRefused", f"this object has a tenant of its own, {placed.record.tenant_id}")
+        return placed
 
     async def locate(self, namespace_name: str, name: str) -> Placed | None:
         """The tenant that a LedgerTenant of this name declared; None where there is none, or it is being removed.
@@ -101,13 +97,9 @@ class Placement:
         resource = await self._cluster.read_tenant(namespace_name, name)
         noted = "" if resource is None else str((resource.get("status") or {}).get("database") or "")
         is_known = bool(noted) and await self.is_known(noted)
-        for database in [self._databases.get(noted)] if is_known else self._databases:
-            async with database.pool.connection() as connection:
-                record = await lifecycle.tenant_of(connection, owner)
-            if record is not None:
-                is_going = record.state in (TenantState.DELETING, TenantState.PURGED)
-                return None if is_going else Placed(database, record)
-        return None
+        placed = await _owned_by(owner, [self._databases.get(noted)] if is_known else self._databases)
+        is_going = placed is not None and placed.record.state in (TenantState.DELETING, TenantState.PURGED)
+        return None if is_going else placed
 
     async def is_known(self, database: str) -> bool:
         """Whether there is a LedgerDatabase of this name."""
@@ -175,3 +167,13 @@ class Placement:
                 "AdoptionRefused", f"the LedgerDatabase {database.name} does not let this object adopt {tenant_id}"
             )
         await lifecycle.hand_over(connection, record.tenant_id, owner=wanted.owner, name=wanted.tenant_name)
+
+
+async def _owned_by(owner: str, databases: Iterable[OpenDatabase]) -> Placed | None:
+    """The tenant of this owner, in the first of the databases that has it."""
+    for database in databases:
+        async with database.pool.connection() as connection:
+            record = await lifecycle.tenant_of(connection, owner)
+        if record is not None:
+            return Placed(database, record)
+    return None
